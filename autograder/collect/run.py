@@ -1,0 +1,47 @@
+"""Watch the notebook's own training run."""
+
+from contextlib import contextmanager
+
+import torch
+from tqdm.auto import tqdm
+
+from ..records import RunRecord
+
+
+@contextmanager
+def watch(model, train_loader, num_epochs, each_epoch=lambda: None):
+    """Show a progress bar over the training steps of `model` and record each step's loss.
+
+    Yields the RunRecord that fills up meanwhile; `each_epoch` is called after every epoch
+    and its results are kept there. A forward call with gradients is a step, so validation
+    passes inside the loop are left out.
+    """
+    record = RunRecord(batches=len(train_loader))
+    bar = tqdm(total=num_epochs * len(train_loader), unit="step", desc="training")
+
+    def end_epochs():
+        while len(record.each_epoch) < len(record.step_losses) // record.batches:
+            record.each_epoch.append(each_epoch())
+
+    def before_forward(model, args):
+        # Only here is it certain that the epoch's last step has been taken.
+        if torch.is_grad_enabled():
+            end_epochs()
+
+    def after_forward(model, args, output):
+        if output[0].dim() == 0 and output[0].requires_grad:
+            record.step_losses.append(output[0].item())
+            record.batch_sizes.append(len(output[1]))
+            bar.update()
+
+    handles = [
+        model.register_forward_pre_hook(before_forward),
+        model.register_forward_hook(after_forward),
+    ]
+    try:
+        yield record
+        end_epochs()
+    finally:
+        for handle in handles:
+            handle.remove()
+        bar.close()

@@ -1,0 +1,73 @@
+"""Execute a submission to its end, whatever its code does to the kernel."""
+
+from time import monotonic
+
+from nbclient.exceptions import DeadKernelError
+from nbformat.v4 import new_output
+from nbgrader.preprocessors import Execute as NbGraderExecute
+from nbgrader.utils import is_grade
+from traitlets import Bool, Integer
+
+from .read import KEY
+
+
+class Execute(NbGraderExecute):
+    """nbgrader's Execute, which keeps what ran when a kernel dies or time runs out."""
+
+    timeout = Integer(60, help="Seconds that one cell may take.").tag(config=True)
+    notebook_timeout = Integer(240, help="Seconds that one notebook may take.").tag(config=True)
+    max_output = Integer(200_000, help="Characters of output kept of one cell.").tag(config=True)
+    raise_on_iopub_timeout = Bool(
+        False, help="A cell that floods the kernel's output must not cost the whole submission."
+    ).tag(config=True)
+
+    def preprocess(self, nb, resources, km=None):
+        """Execute the notebook, unless it stands for a file that could not be read."""
+        if nb.metadata.get(KEY, {}).get("unreadable"):
+            return nb, resources
+        self.stopped = None  # why the rest cannot be run
+        self.late = False
+        self.deadline = monotonic() + self.notebook_timeout
+        return super().preprocess(nb, resources, km)
+
+    def preprocess_cell(self, cell, resources, index):
+        """Execute one cell, or say why it was not executed."""
+        if cell.cell_type != "code":
+            return cell, resources
+        if self.stopped is None and monotonic() > self.deadline:
+            self.stopped = f"the notebook had used up its {self.notebook_timeout} seconds"
+        if self.late and not is_grade(cell):
+            # What the checks need has run by now; the rest would wait for the same loop again.
+            cell.outputs = [error("NotRun", "This cell was not run: time ran out further up.")]
+            return cell, resources
+        if self.stopped:
+            cell.outputs = [error("NotRun", f"This cell was not run: {self.stopped}.")]
+            return cell, resources
+        self.written = 0
+        try:
+            cell, resources = super().preprocess_cell(cell, resources, index)
+            self.late = self.late or any(o.get("ename") == "CellTimeoutError" for o in cell.outputs)
+            return cell, resources
+        except DeadKernelError:
+            name = cell.metadata.get("nbgrader", {}).get("grade_id", "an extra cell")
+            self.stopped = f"the kernel had ended in or just before `{name}` (exit(), a crash, out of memory)"
+            cell.outputs.append(error("DeadKernelError", f"The kernel ended here: {self.stopped}."))
+            return cell, resources
+
+    def _get_timeout(self, cell):
+        return max(1, min(super()._get_timeout(cell), int(self.deadline - monotonic())))
+
+    def output(self, outs, msg, display_id, cell_index):
+        """Keep an output message, up to max_output characters a cell."""
+        size = len(str(msg["content"]))
+        if self.written <= self.max_output < self.written + size:
+            outs.append(new_output("stream", name="stdout", text="\n... output cut here ...\n"))
+        self.written += size
+        if self.written > self.max_output and msg["msg_type"] == "stream":
+            return None
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def error(name, sentence):
+    """Return an error output that says `sentence`."""
+    return new_output("error", ename=name, evalue=sentence, traceback=[f"{name}: {sentence}"])

@@ -1,0 +1,214 @@
+"""Judge the loss history: what `train_tinybert` returned and printed."""
+
+import math
+import re
+
+from ..records import RunRecord, TrainingRecord, Trial
+from .finding import Finding
+from .training import by_epoch, iterations, never_trained, not_written
+
+HINT = "Hint 6 under TODO #2"
+TOLERANCE = 1e-4  # a running mean in float32 over a few batches stays well below
+
+
+def judge_loss_history(record: TrainingRecord, losses, run: RunRecord, points=3) -> list[Finding]:
+    """Judge what the trials returned and printed, then the notebook's own `losses`."""
+    if not record.is_callable:
+        return [not_written(record, points)]
+    for trial in record.trials:
+        fatal = never_trained(trial, points)
+        if fatal:
+            return [fatal]
+        if trial.error:
+            return [did_not_finish(trial, points)]
+    findings = {}
+    for trial in record.trials:
+        for rule in (returned, epochs, means, printed):
+            finding = rule(trial)
+            if finding:
+                findings.setdefault(finding.rule, finding)
+                break  # a wrong history makes wrong lines, not the other way round
+    if not findings:
+        finding = own_run(losses, run)
+        return [finding] if finding else []
+    return list(findings.values())
+
+
+def did_not_finish(trial, points):
+    return Finding(
+        "returned", points,
+        f"`train_tinybert` stopped with {trial.error}, so there is no history to look at.",
+        "a list with one mean loss for every epoch.",
+        "Mend the training loop first: the check above says more.",
+        "Hints under TODO #2",
+    )  # fmt: skip
+
+
+def returned(trial: Trial):
+    """A list of plain numbers came back."""
+    expected = "a list with one float for every epoch."
+    if trial.returned is None:
+        nothing = trial.returned_type == "NoneType"
+        return Finding(
+            "returned", 3 if nothing else 2,
+            "`train_tinybert` returned nothing." if nothing
+            else f"`train_tinybert` returned a {trial.returned_type}, not a list.",
+            expected,
+            "Without `return`, the losses are gone when the function ends." if nothing
+            else "The curves further down read one number after another from a list.",
+            HINT,
+        )  # fmt: skip
+    odd = sorted({value for value in trial.returned if isinstance(value, str)})
+    if odd:
+        tensors = "Tensor" in odd
+        return Finding(
+            "returned", 2,
+            f"The returned list holds {', '.join(odd)} entries.",
+            expected,
+            "A loss tensor keeps the whole graph that made it in memory: `.item()` takes the number out."
+            if tensors
+            else "Each entry should be the epoch's mean loss as a plain number.",
+            HINT,
+        )  # fmt: skip
+    return None
+
+
+def epochs(trial: Trial):
+    """One entry an epoch, and as many epochs as were asked for."""
+    count, asked = len(trial.returned), trial.num_epochs
+    found = iterations(trial)
+    ran = len(by_epoch(trial, found))
+    call = "no num_epochs, so the default of 10," if trial.default_epochs else f"num_epochs={asked}"
+    # Batch by batch the mistake is in the list; with another number of passes, in the loop.
+    if count == asked and (ran == asked or ran == 1 != asked):
+        return None
+    if count == len(found) and count != ran:
+        observed = f"The returned list has {count} entries for {asked} epochs: one for every batch."
+        why = "Collect the batch losses of an epoch, then append their mean once, after the inner loop."
+    elif ran == asked and count == 1:
+        observed = f"Only one entry came back after {asked} epochs."
+        why = "The list is made anew in every epoch, or only its last entry is returned."
+    elif ran == asked:
+        observed = f"The returned list has {count} entries for {asked} epochs."
+        why = "Append once an epoch, to a list made before the first."
+    else:
+        observed = f"Called with {call} the loop ran {ran} epochs and returned {count} losses."
+        why = (
+            "A `return` inside the loop over epochs ends training after the first."
+            if ran == 1
+            else "The number of epochs is the argument `num_epochs`, with 10 as its default."
+        )
+    return Finding("epochs", 2, observed, f"{asked} epochs and {asked} losses.", why, HINT)
+
+
+def means(trial: Trial):
+    """Every entry is the mean of its epoch's batch losses, by batch or by example."""
+    groups = by_epoch(trial, iterations(trial))
+    losses = [[i.forward.loss or 0.0 for i in group] for group in groups]
+    sizes = [[len(i.forward.examples) for i in group] for group in groups]
+    # Epochs that saw fewer batches, or none, are for the training-loop check to report.
+    spread = [sum(epoch) / trial.batches for epoch in losses]
+    spread += [0.0] * (trial.num_epochs - len(spread))
+    wanted = batch_means(losses)
+    if any(matches(trial.returned, m) for m in (wanted, example_means(losses, sizes), spread)):
+        return None
+    totals = [sum(epoch) for epoch in losses]
+    so_far = [sum(totals[: k + 1]) for k in range(len(totals))]
+    counts = [len(epoch) for epoch in losses]
+    guesses = {
+        "the sum of the batch losses, never divided.": totals,
+        "the last batch's loss alone.": [epoch[-1] for epoch in losses],
+        "the first batch's loss alone.": [epoch[0] for epoch in losses],
+        "a sum over all epochs so far, divided by the batches of one: it is not reset.": [
+            total / count for total, count in zip(so_far, counts)
+        ],
+        "a mean over all epochs so far: the sum is not reset.": [
+            total / sum(counts[: k + 1]) for k, total in enumerate(so_far)
+        ],
+        "the sum of the batch losses divided by the number of examples.": [
+            total / trial.examples for total in totals
+        ],
+        "the sum of the batch losses divided by the number of epochs.": [
+            total / trial.num_epochs for total in totals
+        ],
+    }
+    named = next((text for text, values in guesses.items() if matches(trial.returned, values)), None)
+    pairs = list(enumerate(zip(trial.returned, wanted), start=1))
+    k, (entry, mean) = next((p for p in pairs if not near(*p[1], TOLERANCE)), pairs[0])
+    observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
+    return Finding(
+        "means", 2,
+        f"{observed}: it is {named}" if named else f"{observed}.",
+        "for every epoch, the sum of its batch losses divided by the number of batches.",
+        "Only a mean can be compared between epochs, data sets and batch sizes.",
+        HINT,
+    )  # fmt: skip
+
+
+def printed(trial: Trial):
+    """A line for every epoch, with the epoch's number and its mean loss."""
+    lines = re.findall(
+        r"epoch\D*?(\d+).*?loss\D*?(nan|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", trial.printed, re.IGNORECASE
+    )
+    shown = [float(value) for _, value in lines]
+    expected = "`Epoch 1, Loss: 0.6931` and so on, one line an epoch."
+    wanted = iter(shown)
+    if all(any(near(value, loss, 0.006) for value in wanted) for loss in trial.returned):
+        return None
+    if not lines:
+        observed = "No epoch lines were printed."
+        why = "A run of minutes that says nothing leaves you guessing; print the mean once an epoch."
+    else:
+        observed = f"{len(lines)} epoch lines were printed, and not all show the returned means."
+        why = "Print the same number that you append, after the loop over batches."
+    return Finding("printed", 1, observed, expected, why, HINT)
+
+
+def own_run(losses, run: RunRecord):
+    """The notebook's own `losses` came from its own run."""
+    if losses is None or not run.step_losses:
+        return Finding(
+            "own_run", 1,
+            "`losses` is empty: the cell that trains the model did not finish.",
+            "the list that `train_tinybert` returned there.",
+            "Run the training cell again, from the top of the notebook if in doubt.",
+            "Section 6, Run it and watch",
+        )  # fmt: skip
+    cut = range(0, len(run.step_losses), run.batches)
+    by_batch = [run.step_losses[k : k + run.batches] for k in cut]
+    sizes = [run.batch_sizes[k : k + run.batches] for k in cut]
+    if matches(losses, batch_means(by_batch)) or matches(losses, example_means(by_batch, sizes)):
+        return None
+    return Finding(
+        "own_run", 1,
+        "`losses` does not hold the mean losses of the run above it.",
+        "the list that `train_tinybert` returned there, untouched.",
+        "The training cell was changed or run before TODO #2 was finished: run it again.",
+        "Section 6, Run it and watch",
+    )  # fmt: skip
+
+
+def batch_means(losses):
+    return [sum(epoch) / len(epoch) for epoch in losses]
+
+
+def example_means(losses, sizes):
+    return [
+        sum(loss * size for loss, size in zip(epoch, counts)) / sum(counts)
+        for epoch, counts in zip(losses, sizes)
+    ]
+
+
+def matches(values, wanted):
+    """Whether two lists of numbers agree; NaN agrees with NaN."""
+    return (
+        isinstance(values, list)
+        and len(values) == len(wanted)
+        and all(isinstance(v, (int, float)) and near(v, w, TOLERANCE) for v, w in zip(values, wanted))
+    )
+
+
+def near(value, wanted, tolerance):
+    if math.isnan(value) or math.isnan(wanted):
+        return math.isnan(value) and math.isnan(wanted)
+    return abs(value - wanted) <= tolerance * max(1.0, abs(wanted))

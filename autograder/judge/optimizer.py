@@ -1,0 +1,235 @@
+"""Judge the student's optimizer: which parameters it holds, and how it is set."""
+
+from collections import Counter
+
+from ..lesson import LEARNING_RATE, WEIGHT_DECAY
+from ..records import OptimizerRecord
+from .finding import Finding, listing
+
+HINTS = "Hints under TODO #1"
+
+
+def not_an_optimizer(record: OptimizerRecord, points):
+    """The finding for an `optimizer` that cannot be judged further, or None."""
+    if record.is_optimizer:
+        return None
+    if record.is_class:
+        observed = f"`optimizer` is the class {record.kind} itself, not an optimizer made from it."
+        why = "A class has no parameters yet: call it, with the parameters first."
+    elif record.kind == "NoneType":
+        observed = "`optimizer` is still None: TODO #1 is untouched, or its cell stopped with an error."
+        why = "Write the line, run the TODO cell, and look for a red message below it."
+    else:
+        observed = f"`optimizer` is a {record.kind}, which is no optimizer."
+        why = "Only a torch.optim optimizer can step() and zero_grad() in the training loop."
+    return Finding("is_optimizer", points, observed, "an instance of `torch.optim.AdamW`.", why, HINTS)
+
+
+def judge_parameter_groups(record: OptimizerRecord, points=3) -> list[Finding]:
+    """Exactly the unfrozen parameters, each once, over all groups."""
+    problem = not_an_optimizer(record, points)
+    if problem:
+        return [problem]
+    wanted = set(record.left_by_setup)
+    if set(record.trainable) != wanted:
+        return [changed_freeze(record, wanted, points)]
+    held = Counter(name for group in record.groups for name in group.names)
+    if record.updates:  # what moves when every parameter has a gradient is what counts
+        held = Counter({name: held[name] or 1 for name, u in record.updates.items() if u.moved})
+    findings = []
+    foreign = sum(group.foreign for group in record.groups)
+    if foreign and not held:
+        return [
+            Finding(
+                "own_model", points,
+                f"All {foreign} tensors in the optimizer belong to another model.",
+                "the parameters of `model`.",
+                "Stepping would train a model that nobody looks at, while `model` stays as it is.",
+                "Hint 1 under TODO #1",
+            )
+        ]  # fmt: skip
+    if not held:
+        return [
+            Finding(
+                "missing", points,
+                "The optimizer moves no parameter of `model` at all.",
+                f"the {len(wanted)} unfrozen ones.",
+                "A generator that was looped over before is empty the second time.",
+                "Hint 2 under TODO #1",
+            )
+        ]  # fmt: skip
+    if foreign:
+        findings.append(
+            Finding(
+                "own_model", 2,
+                f"{foreign} of the optimizer's tensors are no parameters of `model`.",
+                "parameters of `model` only.",
+                "They take steps that nobody sees.",
+                "Hint 1 under TODO #1",
+            )
+        )  # fmt: skip
+    frozen = [name for name in held if name not in wanted]
+    missing = [name for name in record.left_by_setup if name not in held]
+    if frozen and not (wanted & set(held)):
+        return [
+            Finding(
+                "frozen", points,
+                f"The optimizer holds the {len(frozen)} frozen parameters and none of the unfrozen.",
+                f"the {len(wanted)} parameters whose `requires_grad` is True.",
+                "The condition is the wrong way round: frozen parameters get no gradient, so "
+                "nothing would ever learn.",
+                "Hint 2 under TODO #1",
+            )
+        ]  # fmt: skip
+    if frozen:
+        findings.append(
+            Finding(
+                "frozen", 2,
+                f"{len(frozen)} frozen parameters are in the optimizer, such as {listing(frozen, 2)}.",
+                f"only the {len(wanted)} unfrozen ones.",
+                "The optimizer should track what may change and nothing else: the day a frozen "
+                "weight gets a gradient, or someone unfreezes it, it would move unnoticed.",
+                "Hint 2 under TODO #1",
+            )
+        )  # fmt: skip
+    if missing:
+        findings.append(
+            Finding(
+                "missing", 2,
+                f"{len(missing)} unfrozen parameters are not in the optimizer: {listing(missing)}.",
+                f"all {len(wanted)} of them.",
+                "They receive gradients but never move: frozen in effect, without anybody saying so.",
+                "Hint 2 under TODO #1",
+            )
+        )  # fmt: skip
+    twice = [name for name, count in held.items() if count > 1]
+    if twice:
+        findings.append(
+            Finding(
+                "duplicates", 1,
+                f"{len(twice)} parameters are in the optimizer more than once: {listing(twice)}.",
+                "each parameter in one group only.",
+                "A parameter that is held twice takes two steps where you mean one.",
+                "Hint 2 under TODO #1",
+            )
+        )  # fmt: skip
+    return findings
+
+
+def changed_freeze(record, wanted, points):
+    """The finding for a model whose frozen set is not the one the set-up left."""
+    thawed = [name for name in record.trainable if name not in wanted]
+    frozen = [name for name in record.left_by_setup if name not in record.trainable]
+    names, verb = (thawed, "unfrozen") if thawed else (frozen, "frozen")
+    return Finding(
+        "frozen_set", points,
+        f"{len(names)} parameters were {verb} after the set-up: {listing(names)}.",
+        "the frozen part as the set-up left it.",
+        "Which layers are frozen is part of the experiment: choose parameters, do not change "
+        "them. Restart the kernel and run from the top once the line is gone.",
+        "Hint 1 under TODO #1",
+    )  # fmt: skip
+
+
+def judge_learning_rate(record: OptimizerRecord, points=2) -> list[Finding]:
+    """AdamW, the learning rate in every group, and the weight decay."""
+    problem = not_an_optimizer(record, points)
+    if problem:
+        return [problem]
+    findings = []
+    kind_matters = not record.decoupled
+    if kind_matters:
+        findings.append(
+            Finding(
+                "adamw", 1,
+                f"The optimizer is {record.kind}.",
+                "`torch.optim.AdamW`.",
+                "Adam adds the decay to the gradient, where it is rescaled with it, and SGD has one "
+                "rate for all weights; AdamW decays the weights themselves.",
+                "Hint 1 under TODO #1",
+            )
+        )  # fmt: skip
+    rates = sorted({rate for rate in learning_rates(record) if not close(rate, LEARNING_RATE, 0.01)})
+    if rates:
+        findings.append(
+            Finding(
+                "learning_rate", 2,
+                f"The learning rate is {', '.join(f'{rate:g}' for rate in rates)}"
+                + (f" in {count} of {len(record.groups)} parameter groups."
+                   if (count := groups_off(record)) and len(record.groups) > 1 else "."),
+                f"{LEARNING_RATE:g} in every parameter group.",
+                explain_rate(rates[-1]),
+                "Hint 3 under TODO #1",
+            )
+        )  # fmt: skip
+    elif record.updates and any(u.moved and u.lr is None for u in record.updates.values()):
+        if not kind_matters:
+            findings.append(
+                Finding(
+                    "adamw", 2,
+                    "One step of this optimizer does not move the weights as AdamW does.",
+                    "the update of `torch.optim.AdamW`.",
+                    "Something changes gradients or steps on the way, such as `maximize=True` or "
+                    "an overridden step().",
+                    "Hint 1 under TODO #1",
+                )
+            )  # fmt: skip
+    decays = wrong_decays(record)
+    if decays and not kind_matters:
+        findings.append(
+            Finding(
+                "weight_decay", 1,
+                f"The weight decay is {', '.join(f'{decay:g}' for decay in decays)}.",
+                f"{WEIGHT_DECAY:g} (only biases and LayerNorm weights may be exempt).",
+                "Weight decay pulls every weight a little towards zero at each step; how strongly "
+                "is a setting of this experiment.",
+                "Hint 3 under TODO #1",
+            )
+        )  # fmt: skip
+    return findings
+
+
+def close(value, target, tolerance):
+    return abs(value - target) <= tolerance * abs(target)
+
+
+def learning_rates(record):
+    """The rates that are set, and those that a step really takes."""
+    yield from (group.settings.get("lr", 0.0) for group in record.groups if group.names)
+    yield from (float(f"{u.lr:.2g}") for u in record.updates.values() if u.lr is not None)
+
+
+def groups_off(record):
+    """How many parameter groups are set to another learning rate."""
+    return sum(not close(group.settings.get("lr", 0.0), LEARNING_RATE, 0.01) for group in record.groups)
+
+
+def explain_rate(rate):
+    if close(rate, 1e-3, 0.01):
+        return "1e-3 is what AdamW takes when you pass no lr."
+    if close(rate, 2e-5, 0.01):
+        return "2e-5 is the usual rate for fine-tuning; this lesson is about leaving it, on purpose."
+    factor = rate / LEARNING_RATE
+    times = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
+    return f"That is {times}: 2.5e-3 is 0.0025."
+
+
+def may_skip_decay(name):
+    """Biases and LayerNorm weights are commonly exempt from decay."""
+    return name.endswith(".bias") or "LayerNorm" in name
+
+
+def wrong_decays(record):
+    """The weight decays, as set and as measured, that are not the lesson's."""
+    wrong = set()
+    for group in record.groups:
+        decay = group.settings.get("weight_decay", 0.0)
+        exempt = decay == 0 and group.names and all(map(may_skip_decay, group.names))
+        if group.names and not exempt and not close(decay, WEIGHT_DECAY, 0.01):
+            wrong.add(decay)
+    if not wrong:
+        for name, update in record.updates.items():
+            decay = update.weight_decay
+            if decay is not None and not may_skip_decay(name) and not close(decay, WEIGHT_DECAY, 0.2):
+                wrong.add(round(decay, 3))
+    return sorted(wrong)

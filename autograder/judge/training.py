@@ -1,0 +1,377 @@
+"""Judge the student's training loop by what it did to the probes.
+
+Each rule is a function from a Trial to a Finding or None. The rules stand in the order
+of causes: where an earlier one explains a trial, the later ones that would only report
+its consequences stay silent.
+"""
+
+from dataclasses import dataclass, field
+
+from ..records import Backward, Forward, Step, TrainingRecord, Trial
+from .finding import Finding, listing
+
+HINTS = "Hints under TODO #2"
+
+
+@dataclass
+class Iteration:
+    """A forward call of the passed model, with what followed before the next one."""
+
+    forward: Forward
+    backwards: list[Backward] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    early_steps: int = 0  # steps between this forward call and its backward
+
+
+def iterations(trial: Trial) -> list[Iteration]:
+    """Return the trial's training iterations: extra validation passes are left out."""
+    found, forwards = [], []
+    for event in trial.events:
+        match event:
+            case Forward():
+                forwards.append(Iteration(event))
+                if event.passed_model:
+                    found.append(forwards[-1])
+            case Backward():
+                owner = forwards[event.forward]
+                owner.early_steps, owner.steps = len(owner.steps), []
+                owner.backwards.append(event)
+            case Step() if forwards:
+                # What was evaluated since, without gradients, has no part in a step.
+                learning = [i for i in forwards if i.forward.grad_enabled] or forwards
+                learning[-1].steps.append(event)
+    known = [i for i in found if i.forward.examples and min(i.forward.examples) >= 0]
+    differentiated = [i for i in found if i.backwards]
+    return differentiated or known or found
+
+
+def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
+    """Judge all trials; each broken rule is reported once."""
+    if not record.is_callable:
+        return [not_written(record, points)]
+    for trial in record.trials:
+        fatal = never_trained(trial, points)
+        if fatal:
+            return [fatal]
+    findings = {}
+    for trial in record.trials:
+        for rule in RULES:
+            finding = rule(trial)
+            if finding:
+                findings.setdefault(finding.rule, finding)
+                if rule in CAUSES:
+                    break
+    error = next((trial.error for trial in record.trials if trial.error), None)
+    if error:
+        # A loop that stops trains nothing; if a rule says why, that is the message.
+        cause = next(iter(findings.values()), None) or raised(error)
+        cause.points = points
+        return [cause]
+    return list(findings.values())
+
+
+def not_written(record, points):
+    if record.kind == "NoneType":
+        observed = "`train_tinybert` is not defined: TODO #2 is untouched, or its cell stopped with an error."
+    else:
+        observed = f"`train_tinybert` is a {record.kind} and cannot be called."
+    return Finding(
+        "is_function", points, observed,
+        "a function `train_tinybert(model, train_loader, optimizer, num_epochs=10)`.",
+        "Run the TODO cell after writing it, and look for a red message below it.",
+        HINTS,
+    )  # fmt: skip
+
+
+def never_trained(trial: Trial, points):
+    """The finding for a trial in which the passed model was never trained, or None."""
+    if trial.unfinished:
+        return Finding(
+            "is_function", points,
+            "TODO #2 is untouched: `train_tinybert` still raises NotImplementedError.",
+            "your training loop in its place.",
+            "Replace the `raise` line; the skeleton above it says what belongs there.",
+            HINTS,
+        )  # fmt: skip
+    if trial.used_global:
+        return Finding(
+            "arguments", points,
+            f"The function reaches for the notebook's variable `{trial.used_global}`.",
+            "only its arguments `model`, `train_loader` and `optimizer`.",
+            "It works today by luck; called with another model, it would train the wrong one.",
+            "Hint 1 under TODO #2",
+        )  # fmt: skip
+    forwards = [event for event in trial.events if isinstance(event, Forward)]
+    if any(forward.passed_model for forward in forwards):
+        return None
+    if forwards:
+        return Finding(
+            "arguments", points,
+            "The model that was trained is not the one that was passed in.",
+            "the argument `model` itself, trained in place.",
+            "Whoever passes a model in would get it back as it was: a copy learnt in its place.",
+            "Hint 1 under TODO #2",
+        )  # fmt: skip
+    if trial.error:
+        return raised(trial.error, points)
+    return Finding(
+        "arguments", points,
+        "The model was never called.",
+        "one call `model(...)` for each batch of `train_loader`.",
+        "Without a forward pass there is no loss, and nothing to learn from.",
+        "Hint 1 under TODO #2",
+    )  # fmt: skip
+
+
+def raised(error, points=6):
+    return Finding(
+        "runs", points,
+        f"`train_tinybert` stopped with {error}.",
+        "a loop that runs to its end on any model, loader and optimizer of this kind.",
+        "Read the message from its last line; then try the function on one batch.",
+        HINTS,
+    )  # fmt: skip
+
+
+def attention_mask(trial: Trial):
+    """input_ids and attention_mask reach the model's forward, with the batch's contents."""
+    calls = [i.forward for i in iterations(trial)]
+    if any(call.input_ids != "right" for call in calls):
+        missing = any(call.input_ids == "missing" for call in calls)
+        return Finding(
+            "inputs", 2,
+            "The model was called without `input_ids`." if missing
+            else "What reached the model as `input_ids` is not the batch's input ids.",
+            "`input_ids` of the batch, unchanged.",
+            "A batch unpacks in this order: input_ids, attention_mask, labels.",
+            "Hint 2 under TODO #2",
+        )  # fmt: skip
+    wrong = [call for call in calls if call.attention_mask != "right"]
+    if not wrong:
+        return None
+    observed = {
+        "missing": f"No attention mask reached the model in {len(wrong)} of {len(calls)} calls.",
+        "ones": "The attention mask was all ones, padding included.",
+        "other": "The attention mask that reached the model is not the batch's own.",
+    }[wrong[-1].attention_mask]
+    return Finding(
+        "attention_mask", 2,
+        observed,
+        "`attention_mask` of the same batch, passed by name.",
+        "Without its mask the model reads [PAD] as if it were words, and a review's score "
+        "depends on how long its neighbours in the batch are.",
+        "Hint 2 under TODO #2",
+    )  # fmt: skip
+
+
+def loss_from_model(trial: Trial):
+    """labels go into the model's forward, and the loss that comes back is differentiated."""
+    for i in iterations(trial):
+        labels = i.forward.labels
+        if labels != "right":
+            observed = {
+                "missing": "No labels reached the model.",
+                "float": "The labels reached the model as floats.",
+                "other": "The labels that reached the model are not the batch's own.",
+            }.get(labels, f"The labels landed in the model's argument `{labels}`.")
+            why = {
+                "missing": "The model computes the loss itself when it is given labels; without them "
+                "its `loss` is None.",
+                "float": "Class numbers are integers; floats make the model believe that this is regression.",
+            }.get(labels, "Arguments by position are easily one place off: `labels` goes by name.")
+            return Finding(
+                "labels", 2, observed, "`labels` of the batch, passed inside `model(...)`.", why,
+                "Hint 3 under TODO #2",
+            )  # fmt: skip
+        if any(b.of == "logits" for b in i.backwards) and not any(b.of == "loss" for b in i.backwards):
+            return Finding(
+                "loss_from_model", 2,
+                "backward() ran on a loss computed outside the model.",
+                "backward() on the loss that `model(...)` returned.",
+                "The model has already computed the right loss from the labels; a second one can "
+                "differ without a warning, for instance after a softmax too many.",
+                "Hint 3 under TODO #2",
+            )  # fmt: skip
+        scaled = [b.scale for b in i.backwards if b.of == "loss" and abs(b.scale - 1) > 1e-3]
+        if scaled:
+            return Finding(
+                "loss_from_model", 2,
+                f"backward() ran on {scaled[0]:g} times the loss of the batch.",
+                "backward() on the loss itself.",
+                "The loss is a mean over the batch already: dividing it again shrinks its gradients.",
+                "Hint 3 under TODO #2",
+            )  # fmt: skip
+    return None
+
+
+def train_mode(trial: Trial):
+    """The model is in training mode for every training step."""
+    modes = [i.forward.training for i in iterations(trial)]
+    if all(modes):
+        return None
+    if modes[0]:
+        observed = f"Training mode was left after {modes.index(False)} steps and never came back."
+        why = "After a validation pass with `model.eval()`, training mode has to be switched on again."
+    else:
+        observed = "The model was trained in evaluation mode."
+        why = "`from_pretrained` hands a model over in evaluation mode, where dropout is off."
+    return Finding(
+        "train_mode", 1, observed, "`model.train()` before the first batch of every epoch.", why,
+        "Hint 4 under TODO #2",
+    )  # fmt: skip
+
+
+def backward(trial: Trial):
+    """Each batch's loss is differentiated once."""
+    found = iterations(trial)
+    if not any(i.backwards for i in found):
+        detached = not all(i.forward.grad_enabled for i in found)
+        return Finding(
+            "backward", 4,
+            "The model ran without gradients." if detached else "backward() was never called on the loss.",
+            "`backward()` on every batch's loss, with gradients enabled.",
+            "`torch.no_grad()` is for evaluation: nothing is recorded that could be differentiated."
+            if detached
+            else "Without it no parameter gets a gradient, and step() has nothing to follow.",
+            "Hint 5 under TODO #2",
+        )  # fmt: skip
+    if any(len(i.backwards) > 1 for i in found):
+        return Finding(
+            "backward", 2,
+            "backward() ran more than once for the same batch.",
+            "one backward() for each batch.",
+            "The second pass adds the same gradients again.",
+            "Hint 5 under TODO #2",
+        )  # fmt: skip
+    return None
+
+
+def steps(trial: Trial):
+    """The passed optimizer takes one step a batch, after backward."""
+    found = iterations(trial)
+    taken = [step for i in found for step in i.steps]
+    early = sum(i.early_steps for i in found)
+    if any(not step.passed_optimizer for step in taken):
+        return Finding(
+            "own_optimizer", 2,
+            "Another optimizer than the one passed in took steps.",
+            "steps of the argument `optimizer` only.",
+            "A new optimizer forgets the running averages that AdamW needs, and the settings that "
+            "were chosen for it.",
+            "Hint 1 under TODO #2",
+        )  # fmt: skip
+    why = "The order is: clear the gradients, forward, backward, step."
+    if not taken and not early:
+        observed, points = "optimizer.step() was never called after a backward().", 4
+        why = "Gradients alone change nothing: step() is what moves the weights."
+    elif early and not taken:
+        observed, points = "optimizer.step() ran before backward().", 2
+        why += " A step before backward follows the gradients of the batch before, or none."
+    elif len(taken) > len(found):
+        observed, points = f"optimizer.step() ran {len(taken)} times for {len(found)} batches.", 2
+    elif any(len(i.steps) != 1 for i in found):
+        observed, points = f"optimizer.step() ran {len(taken)} times for {len(found)} batches.", 2
+        why += " All three belong inside the loop over batches."
+    else:
+        return None
+    return Finding(
+        "steps", points, observed, "one step for each batch, right after its backward().", why,
+        "Hint 5 under TODO #2",
+    )  # fmt: skip
+
+
+def gradients(trial: Trial):
+    """Each step sees exactly its own batch's gradients."""
+    found = iterations(trial)
+    left_over = sum(b.left_over for i in found for b in i.backwards)
+    if left_over:
+        every = left_over >= len(found) - 1
+        return Finding(
+            "zero_grad", 2,
+            f"In {left_over} of {len(found)} batches, gradients of earlier batches were still there.",
+            "gradients cleared with `optimizer.zero_grad()` for every batch.",
+            "PyTorch adds new gradients to old ones: every step follows the sum of all batches so far."
+            if every
+            else "Clearing once an epoch is too rare: PyTorch adds each batch's gradients to the last.",
+            "Hint 5 under TODO #2",
+        )  # fmt: skip
+    if any(not step.has_gradients for i in found for step in i.steps):
+        return Finding(
+            "zero_grad", 2,
+            "The gradients were cleared between backward() and step().",
+            "`optimizer.zero_grad()` before backward() or after step().",
+            "step() then finds nothing to follow, and the model never changes.",
+            "Hint 5 under TODO #2",
+        )  # fmt: skip
+    return None
+
+
+def batches(trial: Trial):
+    """Every batch once in every epoch that ran."""
+    found = iterations(trial)
+    epochs = by_epoch(trial, found)
+    complete = list(range(trial.examples))
+    if all(sorted(e for i in epoch for e in i.forward.examples) == complete for epoch in epochs):
+        empty = trial.num_epochs - len(epochs)
+        if empty > 0 and len(trial.returned or []) == trial.num_epochs:
+            return Finding(
+                "batches", 2,
+                f"Only {len(epochs)} of {trial.num_epochs} epochs saw any batches.",
+                "every batch once in every epoch.",
+                "An iterator is used up after one pass: loop over `train_loader` itself, anew in "
+                "each epoch.",
+                "Hint 1 under TODO #2",
+            )  # fmt: skip
+        return None
+    fewest = min(len(epoch) for epoch in epochs)
+    if trial.error and fewest < trial.batches:
+        return None  # cut short by the error, not by the loop
+    return Finding(
+        "batches", 2,
+        f"An epoch trained on {fewest} of the loader's {trial.batches} batches."
+        if fewest < trial.batches
+        else "Some batches were used more than once in an epoch.",
+        "every batch of `train_loader` once in every epoch.",
+        "Look at the indentation: a `break` or `return` inside the loop over batches ends it after "
+        "the first." if fewest < trial.batches else "Each batch deserves one forward pass an epoch.",
+        "Hint 1 under TODO #2",
+    )  # fmt: skip
+
+
+def settings(trial: Trial):
+    """Frozen parameters and the optimizer's settings are left as they were."""
+    if trial.flags_changed or trial.frozen_changed:
+        names = trial.flags_changed or trial.frozen_changed
+        return Finding(
+            "frozen_kept", 2,
+            f"The loop changed frozen parameters: {listing(names)}.",
+            "frozen parameters as they were, to the last bit.",
+            "What is trainable is decided before training, not inside the loop.",
+            "Hint 1 under TODO #2",
+        )  # fmt: skip
+    if any(isinstance(e, Step) and e.passed_optimizer and not e.settings_kept for e in trial.events):
+        return Finding(
+            "settings_kept", 2,
+            "The loop changed the optimizer's settings while it ran.",
+            "the learning rate and weight decay that were passed in.",
+            "This experiment is about one constant rate; a schedule would hide what it does.",
+            "Hint 1 under TODO #2",
+        )  # fmt: skip
+    return None
+
+
+def by_epoch(trial, found):
+    """Group iterations by pass over the loader, or by count if the batches were listed once."""
+    passes = {}
+    for i in found:
+        passes.setdefault(i.forward.loader_pass, []).append(i)
+    groups = list(passes.values())
+    if len(groups) == 1 and len(found) > trial.batches:
+        return [found[k : k + trial.batches] for k in range(0, len(found), trial.batches)]
+    return groups
+
+
+# In the order of causes. After a rule in CAUSES has spoken, the rest of the trial is
+# its consequence.
+RULES = (attention_mask, loss_from_model, backward, steps, gradients, batches, train_mode, settings)
+CAUSES = (backward,)

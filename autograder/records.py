@@ -1,0 +1,107 @@
+"""What the collecting room hands to the judging room: plain data, no tensors, no opinions."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ParameterGroup:
+    """One entry of `optimizer.param_groups`, with names in place of tensors."""
+
+    names: list[str]
+    foreign: int  # tensors that are no parameter of the lesson's model
+    settings: dict  # lr, weight_decay, ... as far as they are numbers or booleans
+
+
+@dataclass
+class Update:
+    """What one optimizer step did to one parameter, measured from its values."""
+
+    moved: bool
+    lr: float | None  # None: the step was not one that AdamW takes
+    weight_decay: float | None  # None: all its values are zero, so decay leaves no trace
+
+
+@dataclass
+class OptimizerRecord:
+    """The student's `optimizer`, as it stands after TODO #1."""
+
+    kind: str  # class name; of the object itself where it is no optimizer
+    is_optimizer: bool
+    is_class: bool
+    decoupled: bool  # decays weights as AdamW does, apart from the gradient
+    groups: list[ParameterGroup]
+    trainable: list[str]  # names with requires_grad
+    left_by_setup: list[str]  # names that the set-up left trainable
+    updates: dict[str, Update] = field(default_factory=dict)  # empty unless measured
+
+
+@dataclass
+class Forward:
+    """One call of a model inside the student's loop."""
+
+    passed_model: bool  # the model that was handed in, and not another or a copy
+    examples: list[int]  # which of the probe's examples, -1 for any other
+    loader_pass: int  # how many times iteration over the loader has begun so far
+    training: bool
+    grad_enabled: bool
+    input_ids: str  # "right", "missing", "other"
+    attention_mask: str  # "right", "missing", "ones", "other"
+    labels: str  # "right", "missing", "float", "other", or the argument they landed in
+    loss: float | None = None  # the model's own, or computed from its logits if it gave none
+
+
+@dataclass
+class Backward:
+    """Gradients began to flow back into the output of a forward call."""
+
+    forward: int  # position among the trial's forward calls
+    of: str  # "loss": the model's own; "logits": a loss computed elsewhere
+    scale: float  # d(what was differentiated) / d(model's loss)
+    left_over: bool  # gradients of earlier batches were still there
+
+
+@dataclass
+class Step:
+    """An optimizer took a step."""
+
+    passed_optimizer: bool
+    has_gradients: bool
+    settings_kept: bool  # learning rate, weight decay, ... as they were handed in
+
+
+@dataclass
+class Trial:
+    """One call of the student's `train_tinybert` on a probe."""
+
+    num_epochs: int
+    default_epochs: bool  # called without num_epochs, to see the default
+    examples: int
+    batches: int  # an epoch
+    events: list[Forward | Backward | Step] = field(default_factory=list)
+    error: str | None = None  # "ValueError: ..." if it raised
+    unfinished: bool = False  # it raised NotImplementedError
+    used_global: str | None = None  # the notebook's variable it reached for
+    returned: list | None = None  # entries as floats; a type name where one is no plain number
+    returned_type: str = "NoneType"
+    printed: str = ""
+    frozen_changed: list[str] = field(default_factory=list)
+    flags_changed: list[str] = field(default_factory=list)
+
+
+@dataclass
+class TrainingRecord:
+    """The student's `train_tinybert` on a few probes."""
+
+    is_callable: bool
+    kind: str
+    trials: list[Trial] = field(default_factory=list)
+
+
+@dataclass
+class RunRecord:
+    """The notebook's own run: the loss and the number of examples of every training step."""
+
+    batches: int  # an epoch
+    step_losses: list[float] = field(default_factory=list)
+    batch_sizes: list[int] = field(default_factory=list)
+    each_epoch: list = field(default_factory=list)  # what the notebook measured after each

@@ -1,0 +1,68 @@
+"""What a check answers: points and findings, as a number, as text, as HTML, and as data."""
+
+import html
+import re
+from dataclasses import asdict, dataclass
+
+from .judge import Finding
+
+MIME_TYPE = "application/vnd.autograder.verdict+json"
+
+
+class CheckFailed(AssertionError):
+    """Raised where only an exception's message is shown, as by `nbgrader validate`."""
+
+    def __init__(self, verdict):
+        super().__init__(str(verdict))
+
+    def _render_traceback_(self):
+        # IPython's hook: the sentence is what helps here, not the line that raised.
+        return str(self).splitlines()
+
+
+@dataclass
+class Verdict:
+    """The findings of one check. Its `repr` is the score, which nbgrader reads as partial credit."""
+
+    check: str
+    max_points: float
+    findings: list[Finding]
+
+    @property
+    def points(self):
+        """max_points less what the findings take off, never below zero."""
+        return max(0.0, self.max_points - sum(finding.points for finding in self.findings))
+
+    def __repr__(self):
+        return repr(self.points)
+
+    def __str__(self):
+        head = f"{self.check}: {self.points:g} of {self.max_points:g} points."
+        return "\n".join([head, *map(str, self.findings)])
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/plain": repr(self), "text/html": self.as_html(), MIME_TYPE: self.as_dict()}
+
+    def as_dict(self):
+        """Return the verdict as JSON-ready data."""
+        return {"check": self.check, "points": self.points, "max_points": self.max_points,
+                "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
+
+    def as_html(self):
+        """Return the verdict as a box; told apart by sign and words, not by colour alone."""
+        sign, colour = ("✓", "#009E73") if not self.findings else ("✗", "#D55E00")
+        head = f"{sign} {self.check}: {self.points:g} of {self.max_points:g} points"
+        body = "".join(
+            f"<p style='margin:.5em 0 0'>{markup(f.observed)} <b>Expected:</b> {markup(f.expected)}<br>"
+            f"{markup(f.why)} <i>→ {markup(f.hint)}</i></p>"
+            for f in self.findings
+        ) or "<p style='margin:.5em 0 0'>Everything this check looks at is right.</p>"  # fmt: skip
+        return (
+            f"<div role='status' style='border-left:5px solid {colour};padding:.5em 1em;"
+            f"line-height:1.5;max-width:60em'><b>{html.escape(head)}</b>{body}</div>"
+        )
+
+
+def markup(text):
+    """Escape text for HTML; what stands between backticks becomes code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text, quote=False))

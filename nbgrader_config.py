@@ -1,0 +1,53 @@
+"""nbgrader's configuration: run every nbgrader command from this folder."""
+
+from nbconvert.preprocessors import ClearMetadataPreprocessor
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearOutput,
+    DeduplicateIds,
+    IgnorePattern,
+    LimitOutput,
+    OverwriteCells,
+    OverwriteKernelspec,
+    SaveAutoGrades,
+)
+
+from autograder.grading.execute import Execute
+from autograder.grading.read import SubmissionExporter
+from autograder.grading.restore import RestoreCells
+from autograder.grading.score import ScoreCells
+
+c = get_config()  # noqa: F821, nbgrader provides it
+
+c.CourseDirectory.course_id = "fine-tuning"
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "notebooks"
+# Our own notes and a course's other folders are no assignments' files.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", ".*"]
+
+c.ClearSolutions.code_stub = {
+    "python": 'raise NotImplementedError("Your code goes here, in place of this line.")'
+}
+c.ClearSolutions.text_stub = "*Your answer:* …"
+
+# nbgrader's own pipeline with three steps of ours: RestoreCells, Execute, ScoreCells.
+c.Autograde.exporter_class = SubmissionExporter
+c.Autograde.sanitize_preprocessors = [
+    RestoreCells,
+    ClearOutput,
+    DeduplicateIds,
+    OverwriteKernelspec,
+    OverwriteCells,
+    CheckCellMetadata,
+]
+c.Autograde.autograde_preprocessors = [
+    Execute,
+    ScoreCells,
+    IgnorePattern,
+    ClearMetadataPreprocessor,
+    LimitOutput,
+    SaveAutoGrades,
+    AssignLatePenalties,
+    CheckCellMetadata,
+]
