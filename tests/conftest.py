@@ -1,0 +1,100 @@
+"""A course in a temporary folder, and two classes graded once for all tests that look at them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from bad_inputs import BAD_INPUTS
+from nbgrader.coursedir import CourseDirectory
+
+from autograder.grading import answers, report
+
+ROOT = Path(__file__).parent.parent
+ASSIGNMENT = "08_tinybert_fine_tuning"
+RELEASE = ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+SOLUTION = ROOT / "solutions" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+
+
+class Course:
+    """A copy of what nbgrader needs, to run its commands in."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        shutil.copy(ROOT / "nbgrader_config.py", folder)
+        for name in ("solutions", "notebooks"):
+            shutil.copytree(ROOT / name, folder / name)
+
+    def start(self, *arguments):
+        """Start a command of the environment that runs the tests; return the process."""
+        program = Path(sys.executable).with_name(arguments[0])
+        return subprocess.Popen(
+            [program, *arguments[1:]],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def run(self, *arguments):
+        """Run a command to its end; return its exit status and what it printed."""
+        process = self.start(*arguments)
+        printed, _ = process.communicate(timeout=900)
+        return process.returncode, printed
+
+    def submit(self, student, notebook):
+        path = self.folder / "submitted" / student / ASSIGNMENT / RELEASE.name
+        path.parent.mkdir(parents=True)
+        nbformat.write(notebook, path)
+
+    def rows(self):
+        """Return {student: Row} of the report."""
+        course = CourseDirectory(root=str(self.folder))
+        course.source_directory, course.release_directory = "solutions", "notebooks"
+        here = os.getcwd()
+        os.chdir(self.folder)
+        try:
+            return {row.student: row for row in report.rows(course, ASSIGNMENT)[1]}
+        finally:
+            os.chdir(here)
+
+
+@pytest.fixture(scope="session")
+def release():
+    """The student notebook, as nbformat reads it."""
+    return nbformat.read(RELEASE, as_version=4)
+
+
+@pytest.fixture(scope="session")
+def solution():
+    """The solution notebook, as nbformat reads it."""
+    return nbformat.read(SOLUTION, as_version=4)
+
+
+@pytest.fixture(scope="session")
+def courses(tmp_path_factory, release, solution):
+    """Two graded courses, {"sample": Course, "bad": Course}, graded side by side."""
+    found = {name: Course(tmp_path_factory.mktemp(name)) for name in ("sample", "bad")}
+    for course in found.values():
+        status, printed = course.run("nbgrader", "generate_assignment", ASSIGNMENT, "--force")
+        assert status == 0, printed
+    sample = found["sample"].folder / "submitted"
+    answers.build_class(ROOT / "data" / "sample_class", RELEASE, sample, ASSIGNMENT)
+    found["sample"].submit("the-solution", solution)
+    for name, spoil in BAD_INPUTS.items():
+        folder = found["bad"].folder / "submitted" / name / ASSIGNMENT
+        folder.mkdir(parents=True)
+        spoil(folder, RELEASE.name, release, solution)
+    found["bad"].before = contents(found["bad"].folder / "submitted")
+    running = [
+        course.start("nbgrader", "autograde", ASSIGNMENT, "--Execute.timeout=25") for course in found.values()
+    ]
+    for course, process in zip(found.values(), running):
+        course.printed, _ = process.communicate(timeout=1500)
+    return found
+
+
+def contents(folder):
+    """Return {path: bytes} of every file below `folder`."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,0 +1,139 @@
+"""Variations of a training loop, as replacements in the plain one."""
+
+import torch
+
+PLAIN = """
+def train_tinybert(model, train_loader, optimizer, num_epochs=10):
+    losses = []
+    for epoch in range(num_epochs):
+        model.train()
+        total = 0
+        for input_ids, attention_mask, labels in train_loader:
+            optimizer.zero_grad()
+            out = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
+            out.loss.backward()
+            optimizer.step()
+            total += out.loss.item()
+        mean = total / len(train_loader)
+        print(f"Epoch {epoch+1}, Loss: {mean:.4f}")
+        losses.append(mean)
+    return losses
+"""
+
+
+def variation(*replacements, source=PLAIN):
+    """Return the plain loop's function after the replacements, (old, new) each."""
+    for old, new in replacements:
+        assert old in source, old
+        source = source.replace(old, new)
+    names = {"torch": torch, "F": torch.nn.functional, "model": "the notebook's", "optimizer": "its"}
+    exec(source, names)
+    return names["train_tinybert"]
+
+
+ZERO = "            optimizer.zero_grad()\n"
+BACKWARD = "            out.loss.backward()\n"
+STEP = "            optimizer.step()\n"
+CALL = "input_ids=input_ids, attention_mask=attention_mask, labels=labels"
+
+RIGHT = {
+    "plain": [],
+    "zero_grad after step": [(ZERO, ""), (STEP, STEP + ZERO)],
+    "zero_grad between forward and backward": [(ZERO, ""), (BACKWARD, ZERO + BACKWARD)],
+    "zero_grad to zeros": [("zero_grad()", "zero_grad(set_to_none=False)")],
+    "zero_grad of the model": [("optimizer.zero_grad", "model.zero_grad")],
+    "train once": [("        model.train()\n", ""), ("losses = []", "losses = []; model.train()")],
+    "dictionary": [(CALL, "**dict(input_ids=input_ids, attention_mask=attention_mask, labels=labels)")],
+    "tuple output": [(CALL, CALL + ", return_dict=False"), ("out.loss", "out[0]")],
+    "output by key": [("out.loss", "out['loss']")],
+    "mask and ids by position": [(CALL, "input_ids, attention_mask, labels=labels")],
+    "boolean mask": [("attention_mask=attention_mask", "attention_mask=attention_mask.bool()")],
+    "float mask": [("attention_mask=attention_mask", "attention_mask=attention_mask.float()")],
+    "batches unpacked late": [
+        ("for input_ids, attention_mask, labels in train_loader:\n",
+         "for number, batch in enumerate(train_loader):\n            input_ids, attention_mask, labels = batch\n"),
+    ],
+    "batches listed once": [("losses = []", "losses = []; train_loader = list(train_loader)")],
+    "tensors until the end": [
+        ("total += out.loss.item()", "total += out.loss.detach()"), ("mean = total / len(train_loader)",
+         "mean = (total / len(train_loader)).item()"),
+    ],
+    "mean by example": [
+        ("total += out.loss.item()", "total += out.loss.item() * len(labels)"),
+        ("/ len(train_loader)", "/ len(train_loader.dataset)"),
+    ],
+    "epochs from zero": [("{epoch+1}", "{epoch}")],
+    "more printed": [("        losses.append", "        print('best so far', min([mean, *losses]))\n        losses.append")],
+    "another format": [("Epoch {epoch+1}, Loss: {mean:.4f}", "epoch [{epoch+1}/{num_epochs}] train loss = {mean:.3f}")],
+    "validation pass that restores train mode": [
+        ("        mean =", "        model.eval()\n        with torch.no_grad():\n"
+         "            [model(input_ids=a, attention_mask=b) for a, b, c in train_loader]\n        mean ="),
+    ],
+    "validation pass with gradients on": [
+        ("        mean =", "        model.eval(); [model(input_ids=a, attention_mask=b) for a, b, c in train_loader]\n"
+         "        mean ="),
+    ],
+    "accumulation over one batch": [(BACKWARD, "            (out.loss / 1).backward()\n")],
+    "clipping": [(STEP, "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n" + STEP)],
+    "NumPy means": [("mean = total / len(train_loader)", "import numpy; mean = numpy.float32(total / len(train_loader))")],
+    "moved to a device": [("optimizer.zero_grad()", "optimizer.zero_grad(); model.to('cpu'); labels = labels.to('cpu')")],
+}  # fmt: skip
+
+# name: (replacements, rule of test_training_loop, words)
+WRONG_LOOPS = {
+    "no zero_grad": ([(ZERO, "")], "zero_grad", "sum of all batches so far"),
+    "zero_grad once an epoch": (
+        [(ZERO, ""), ("total = 0\n", "total = 0\n        optimizer.zero_grad()\n")], "zero_grad", "once an epoch"),
+    "zero_grad before step": ([(ZERO, ""), (BACKWARD, BACKWARD + ZERO)], "zero_grad", "between backward() and step()"),
+    "step before backward": ([(STEP, ""), (BACKWARD, STEP + BACKWARD)], "steps", "before backward"),
+    "no step": ([(STEP, "")], "steps", "never called"),
+    "two steps": ([(STEP, STEP + STEP)], "steps", "times for"),
+    "step once an epoch": ([(STEP, ""), ("        mean =", "        optimizer.step()\n        mean =")], "steps", "inside the loop"),
+    "no backward": ([(BACKWARD, "")], "backward", "never called"),
+    "no_grad": ([("            out =", "            with torch.no_grad(): out =")], "backward", "without gradients"),
+    "evaluation mode": ([("model.train()", "model.eval()")], "train_mode", "evaluation mode"),
+    "never train mode": ([("        model.train()\n", "")], "train_mode", "evaluation mode"),
+    "train mode lost": (
+        [("        model.train()\n", ""), ("losses = []", "losses = []; model.train()"), ("        mean =", "        model.eval()\n        mean =")],
+        "train_mode", "never came back"),
+    "no mask": ([("attention_mask=attention_mask, ", "")], "attention_mask", "No attention mask"),
+    "mask of ones": ([("attention_mask=attention_mask", "attention_mask=torch.ones_like(input_ids)")], "attention_mask", "all ones"),
+    "mask and ids swapped": ([("input_ids, attention_mask, labels in", "attention_mask, input_ids, labels in")], "inputs", "input_ids"),
+    "no labels": ([(", labels=labels", "")], "labels", "No labels"),
+    "labels by position": ([(CALL, "input_ids, attention_mask, labels")], "labels", "token_type_ids"),
+    "float labels": ([("labels=labels", "labels=labels.float()")], "labels", "floats"),
+    "loss outside": ([("out.loss.backward()", "F.cross_entropy(out.logits, labels).backward()")], "loss_from_model", "outside the model"),
+    "loss scaled": ([("out.loss.backward()", "(out.loss / 4).backward()")], "loss_from_model", "0.25 times"),
+    "break": ([("item()\n", "item()\n            break\n")], "batches", "1 of the loader's"),
+    "iterator used up": ([("losses = []", "losses = []; it = iter(train_loader)"), ("in train_loader", "in it")], "batches", "used up"),
+    "a global model": ([("out = model", "out = globals()['model']")], "arguments", "`model`"),
+    "a global optimizer": ([("optimizer.step()", "globals()['optimizer'].step()")], "arguments", "`optimizer`"),
+    "a copy": ([("losses = []", "losses = []; import copy; model = copy.deepcopy(model)")], "arguments", "not the one"),
+    "a new optimizer": ([("total = 0\n", "total = 0; optimizer = torch.optim.AdamW(model.parameters())\n")], "own_optimizer", "Another optimizer"),
+    "a schedule": ([("        mean =", "        optimizer.param_groups[0]['lr'] /= 2\n        mean =")], "settings_kept", "settings"),
+    "everything unfrozen": ([("losses = []", "losses = []; model.requires_grad_(True)")], "frozen_kept", "frozen parameters"),
+    "never called": ([("        for input_ids, attention_mask, labels in train_loader:", "        for _ in ():")], "arguments", "never called"),
+    "crash": ([("        mean =", "        1 / 0\n        mean =")], "runs", "ZeroDivisionError"),
+    "untouched": ([("losses = []", "raise NotImplementedError")], "is_function", "untouched"),
+}  # fmt: skip
+
+# name: (replacements, rule of test_loss_history, words)
+WRONG_HISTORIES = {
+    "sum": ([(" / len(train_loader)", "")], "means", "never divided"),
+    "no reset": ([("        total = 0\n", ""), ("losses = []", "losses = []; total = 0")], "means", "not reset"),
+    "last batch": ([("total +=", "total ="), (" / len(train_loader)", "")], "means", "last batch"),
+    "by examples": ([("/ len(train_loader)", "/ len(train_loader.dataset)")], "means", "number of examples"),
+    "by epochs": ([("/ len(train_loader)", "/ num_epochs")], "means", "number of epochs"),
+    "invented": ([("losses.append(mean)", "losses.append(0.5)")], "means", "Entry"),
+    "fixed epochs": ([("range(num_epochs)", "range(10)")], "epochs", "num_epochs="),
+    "another default": ([("num_epochs=10", "num_epochs=3")], "epochs", "default of 10"),
+    "one epoch less": ([("range(num_epochs)", "range(1, num_epochs)")], "epochs", "num_epochs="),
+    "return in the loop": ([("        losses.append(mean)\n    return", "        losses.append(mean)\n        return")], "epochs", "return"),
+    "one for each batch": ([("total += out.loss.item()", "losses.append(out.loss.item())"), ("        losses.append(mean)\n", "")], "epochs", "every batch"),
+    "only the last": ([("losses.append(mean)", "losses = [mean]")], "epochs", "Only one entry"),
+    "nothing returned": ([("    return losses\n", "")], "returned", "returned nothing"),
+    "a dictionary": ([("return losses", "return dict(enumerate(losses))")], "returned", "dict"),
+    "tensors": ([("total += out.loss.item()", "total += out.loss")], "returned", ".item()"),
+    "nothing printed": ([('        print(f"Epoch {epoch+1}, Loss: {mean:.4f}")\n', "")], "printed", "No epoch lines"),
+    "something else printed": ([("Loss: {mean:.4f}", "Loss: {mean / 2:.4f}")], "printed", "not all show"),
+}  # fmt: skip

@@ -1,0 +1,103 @@
+"""Whole classes through real `nbgrader` commands, run from the root as its documentation says."""
+
+import csv
+
+import nbformat
+import pytest
+from conftest import ASSIGNMENT, RELEASE, contents
+
+FULL = [3, 2, 6, 3]
+
+# Points for parameter groups, learning rate, training loop, loss history; words of the sentence.
+SAMPLE = {
+    "the-solution": (FULL, None),
+    "right-first-time": (FULL, None),
+    "right-with-decay-groups": (FULL, None),
+    "everything-in-optimizer": ([1, 2, 6, 3], "frozen parameters are in the optimizer"),
+    "default-learning-rate": ([3, 0, 6, 3], "learning rate is 0.001"),
+    "forgot-zero-grad": ([3, 2, 4, 3], "gradients of earlier batches"),
+    "forgot-attention-mask": ([3, 2, 4, 3], "No attention mask"),
+    "sum-not-mean": ([3, 2, 6, 1], "never divided"),
+    "endless-loop": ([3, 2, 0, 0], "loop that never ends"),
+    "syntax-error": ([3, 2, 0, 0], "SyntaxError"),
+    "untouched": ([0, 0, 0, 0], "TODO #1 is untouched"),
+}
+
+BAD = {
+    "not-a-notebook": ([0, 0, 0, 0], "holds no JSON"),
+    "binary": ([0, 0, 0, 0], "binary"),
+    "json-but-no-notebook": ([0, 0, 0, 0], "no cells"),
+    "truncated": ([0, 0, 0, 0], "breaks off"),
+    "empty-folder": ([0, 0, 0, 0], "folder is empty"),
+    "wrong-name": ([0, 0, 0, 0], "only `Untitled1.ipynb`"),
+    "no-loop-cell": ([3, 2, 0, 0], "`todo2_train_tinybert` was deleted"),
+    "test-deleted": (FULL, "`test_training_loop` was deleted"),
+    "test-duplicated": (FULL, "`test_training_loop` is there 2 times"),
+    "test-edited": (FULL, "`test_training_loop` was edited"),
+    "metadata-stripped": (FULL, "lost its nbgrader metadata"),
+    "syntax-error": ([0, 0, 6, 3], "`todo1_optimizer` stopped with SyntaxError"),
+    "exit": ([3, 2, 0, 0], "the kernel had ended"),
+    "killed-kernel": ([3, 2, 0, 0], "kernel ended"),
+    "enormous-output": (FULL, None),
+    "warnings": (FULL, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("course", "student", "points", "words"),
+    [("sample", s, *expected) for s, expected in SAMPLE.items()]
+    + [("bad", s, *expected) for s, expected in BAD.items()],
+)
+def test_row(courses, course, student, points, words):
+    row = courses[course].rows()[student]
+    assert list(row.points.values()) == points, row.mistakes
+    if words is None:
+        assert row.mistakes == []
+    else:
+        assert words in " ".join(row.mistakes)
+
+
+def test_every_submission_has_a_row(courses):
+    assert set(courses["sample"].rows()) == set(SAMPLE)
+    assert set(courses["bad"].rows()) == set(BAD)
+
+
+def test_submissions_are_untouched(courses):
+    assert contents(courses["bad"].folder / "submitted") == courses["bad"].before
+
+
+def test_enormous_output_is_cut(courses):
+    path = courses["bad"].folder / "autograded" / "enormous-output" / ASSIGNMENT / RELEASE.name
+    assert path.stat().st_size < 3_000_000
+    assert "output cut here" in path.read_text()
+
+
+def test_feedback_and_export(courses):
+    course = courses["sample"]
+    status, printed = course.run("nbgrader", "generate_feedback", ASSIGNMENT)
+    assert status == 0, printed
+    pages = list(course.folder.glob("feedback/*/*/*.html"))
+    assert len(pages) == len(SAMPLE)
+    page = next(p for p in pages if "forgot-zero-grad" in str(p)).read_text()
+    assert "gradients of earlier batches" in page
+    status, printed = course.run("nbgrader", "export")
+    assert status == 0, printed
+    with open(course.folder / "grades.csv") as file:
+        scores = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert scores["the-solution"] == scores["right-first-time"] == 14
+    assert scores["untouched"] == 0
+
+
+def test_validate_names_the_mistake(courses, tmp_path):
+    course = courses["sample"]
+    for student, words in (("right-first-time", "Success!"), ("sum-not-mean", "never divided")):
+        status, printed = course.run(
+            "nbgrader", "validate", f"submitted/{student}/{ASSIGNMENT}/{RELEASE.name}"
+        )
+        assert status == 0 and words in printed, printed
+
+
+def test_feedback_for_a_file_that_is_no_notebook_says_so(courses):
+    path = courses["bad"].folder / "autograded" / "not-a-notebook" / ASSIGNMENT / RELEASE.name
+    notebook = nbformat.read(path, as_version=4)
+    assert any("holds no JSON" in str(cell.get("outputs")) for cell in notebook.cells)
