@@ -151,8 +151,10 @@ class Probe:
         )
 
     def has_gradients(self):
-        """Whether any parameter of the model holds a gradient other than zero."""
-        return any(p.grad is not None and bool(p.grad.any()) for p in self.model.parameters())
+        """Whether any parameter that a step would move holds a gradient other than zero."""
+        return any(
+            p.grad is not None and bool(p.grad.any()) for n, p in self.model.named_parameters() if self.flags[n]
+        )
 
     def settings_kept(self):
         """Whether the optimizer's settings are those it was handed over with."""

@@ -5,7 +5,8 @@ import re
 
 from ..records import RunRecord, TrainingRecord, Trial
 from .finding import Finding
-from .training import by_epoch, iterations, never_trained, not_written
+from .iterations import by_epoch, iterations
+from .training import never_trained, not_written
 
 HINT = "Hint 6 under TODO #2"
 TOLERANCE = 1e-4  # a running mean in float32 over a few batches stays well below

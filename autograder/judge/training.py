@@ -5,44 +5,11 @@ of causes: where an earlier one explains a trial, the later ones that would only
 its consequences stay silent.
 """
 
-from dataclasses import dataclass, field
-
-from ..records import Backward, Forward, Step, TrainingRecord, Trial
+from ..records import Forward, Step, TrainingRecord, Trial
 from .finding import Finding, listing
+from .iterations import by_epoch, iterations
 
 HINTS = "Hints under TODO #2"
-
-
-@dataclass
-class Iteration:
-    """A forward call of the passed model, with what followed before the next one."""
-
-    forward: Forward
-    backwards: list[Backward] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    early_steps: int = 0  # steps between this forward call and its backward
-
-
-def iterations(trial: Trial) -> list[Iteration]:
-    """Return the trial's training iterations: extra validation passes are left out."""
-    found, forwards = [], []
-    for event in trial.events:
-        match event:
-            case Forward():
-                forwards.append(Iteration(event))
-                if event.passed_model:
-                    found.append(forwards[-1])
-            case Backward():
-                owner = forwards[event.forward]
-                owner.early_steps, owner.steps = len(owner.steps), []
-                owner.backwards.append(event)
-            case Step() if forwards:
-                # What was evaluated since, without gradients, has no part in a step.
-                learning = [i for i in forwards if i.forward.grad_enabled] or forwards
-                learning[-1].steps.append(event)
-    known = [i for i in found if i.forward.examples and min(i.forward.examples) >= 0]
-    differentiated = [i for i in found if i.backwards]
-    return differentiated or known or found
 
 
 def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
@@ -133,19 +100,24 @@ def raised(error, points=6):
     )  # fmt: skip
 
 
+def inputs(trial: Trial):
+    """input_ids reach the model's forward as the batch holds them."""
+    reached = {i.forward.input_ids for i in iterations(trial)}
+    if reached == {"right"}:
+        return None
+    return Finding(
+        "inputs", 4,
+        "The model was called without `input_ids`." if "missing" in reached
+        else "What reached the model as `input_ids` is not the batch's input ids.",
+        "`input_ids` of the batch, unchanged.",
+        "A batch unpacks in this order: input_ids, attention_mask, labels.",
+        "Hint 2 under TODO #2",
+    )  # fmt: skip
+
+
 def attention_mask(trial: Trial):
-    """input_ids and attention_mask reach the model's forward, with the batch's contents."""
+    """The attention mask of the batch reaches the model's forward."""
     calls = [i.forward for i in iterations(trial)]
-    if any(call.input_ids != "right" for call in calls):
-        missing = any(call.input_ids == "missing" for call in calls)
-        return Finding(
-            "inputs", 2,
-            "The model was called without `input_ids`." if missing
-            else "What reached the model as `input_ids` is not the batch's input ids.",
-            "`input_ids` of the batch, unchanged.",
-            "A batch unpacks in this order: input_ids, attention_mask, labels.",
-            "Hint 2 under TODO #2",
-        )  # fmt: skip
     wrong = [call for call in calls if call.attention_mask != "right"]
     if not wrong:
         return None
@@ -360,18 +332,7 @@ def settings(trial: Trial):
     return None
 
 
-def by_epoch(trial, found):
-    """Group iterations by pass over the loader, or by count if the batches were listed once."""
-    passes = {}
-    for i in found:
-        passes.setdefault(i.forward.loader_pass, []).append(i)
-    groups = list(passes.values())
-    if len(groups) == 1 and len(found) > trial.batches:
-        return [found[k : k + trial.batches] for k in range(0, len(found), trial.batches)]
-    return groups
-
-
 # In the order of causes. After a rule in CAUSES has spoken, the rest of the trial is
 # its consequence.
-RULES = (attention_mask, loss_from_model, backward, steps, gradients, batches, train_mode, settings)
-CAUSES = (backward,)
+RULES = (inputs, attention_mask, loss_from_model, backward, steps, gradients, batches, train_mode, settings)
+CAUSES = (inputs, backward)

@@ -6,7 +6,8 @@ import pytest
 from bad_inputs import OPTIMIZER, cell
 from conftest import ROOT
 
-from autograder.grading import answers, release as pack
+from autograder.grading import answers
+from autograder.grading import release as pack
 
 TEXT = """# name
 
