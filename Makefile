@@ -2,6 +2,8 @@
 # make lab: open the lesson          make release: the students' zip
 PYTHON ?= python3
 BIN = .venv/bin
+# nbgrader looks for alembic on the PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 ASSIGNMENT = 08_tinybert_fine_tuning
 STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 

@@ -1,6 +1,7 @@
 """The lesson's constants, and how its data and its model are loaded."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 LEARNING_RATE = 2.5e-3
@@ -94,9 +95,25 @@ def load_tinybert():
 
 
 def _from_pretrained(factory, **settings):
-    if CHECKPOINT is None:
-        return factory.from_pretrained(data_folder() / "tinybert", local_files_only=True, **settings)
+    with _quiet():
+        if CHECKPOINT is None:
+            return factory.from_pretrained(data_folder() / "tinybert", local_files_only=True, **settings)
+        try:
+            return factory.from_pretrained(CHECKPOINT, **settings)
+        except (OSError, ValueError) as error:
+            raise HubUnreachable("checkpoint", CHECKPOINT, "LESSON_CHECKPOINT") from error
+
+
+@contextmanager
+def _quiet():
+    """Keep transformers from reporting the new classifier as missing, which would look like an error."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
-        return factory.from_pretrained(CHECKPOINT, **settings)
-    except (OSError, ValueError) as error:
-        raise HubUnreachable("checkpoint", CHECKPOINT, "LESSON_CHECKPOINT") from error
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()

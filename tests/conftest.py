@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from bad_inputs import BAD_INPUTS
+from bad_inputs import BAD_INPUTS, edited
 from nbgrader.coursedir import CourseDirectory
 
 from autograder.grading import answers, report
@@ -30,11 +30,12 @@ class Course:
 
     def start(self, *arguments):
         """Start a command of the environment that runs the tests; return the process."""
-        program = Path(sys.executable).with_name(arguments[0])
+        programs = Path(sys.executable).parent
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"  # nbgrader looks for alembic there
         return subprocess.Popen(
-            [program, *arguments[1:]],
+            [programs / arguments[0], *arguments[1:]],
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
     def run(self, *arguments):
@@ -42,11 +43,6 @@ class Course:
         process = self.start(*arguments)
         printed, _ = process.communicate(timeout=900)
         return process.returncode, printed
-
-    def submit(self, student, notebook):
-        path = self.folder / "submitted" / student / ASSIGNMENT / RELEASE.name
-        path.parent.mkdir(parents=True)
-        nbformat.write(notebook, path)
 
     def rows(self):
         """Return {student: Row} of the report."""
@@ -81,7 +77,9 @@ def courses(tmp_path_factory, release, solution):
         assert status == 0, printed
     sample = found["sample"].folder / "submitted"
     answers.build_class(ROOT / "data" / "sample_class", RELEASE, sample, ASSIGNMENT)
-    found["sample"].submit("the-solution", solution)
+    solved = sample / "the-solution" / ASSIGNMENT
+    solved.mkdir(parents=True)
+    edited(lambda notebook: None)(solved, RELEASE.name, release, solution)
     for name, spoil in BAD_INPUTS.items():
         folder = found["bad"].folder / "submitted" / name / ASSIGNMENT
         folder.mkdir(parents=True)
