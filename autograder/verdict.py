@@ -31,7 +31,7 @@ class Verdict:
     @property
     def points(self):
         """max_points less what the findings take off, never below zero."""
-        return max(0.0, self.max_points - sum(finding.points for finding in self.findings))
+        return float(max(0, self.max_points - sum(finding.points for finding in self.findings)))
 
     def __repr__(self):
         return repr(self.points)

@@ -35,7 +35,7 @@ BAD = {
     "test-duplicated": (FULL, "`test_training_loop` is there 2 times"),
     "test-edited": (FULL, "`test_training_loop` was edited"),
     "metadata-stripped": (FULL, "lost its nbgrader metadata"),
-    "syntax-error": ([0, 0, 6, 3], "`todo1_optimizer` stopped with SyntaxError"),
+    "syntax-error": ([0, 0, 6, 2], "`todo1_optimizer` stopped with SyntaxError"),
     "exit": ([3, 2, 0, 0], "the kernel had ended"),
     "killed-kernel": ([3, 2, 0, 0], "kernel ended"),
     "enormous-output": (FULL, None),

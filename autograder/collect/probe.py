@@ -152,9 +152,8 @@ class Probe:
 
     def has_gradients(self):
         """Whether any parameter that a step would move holds a gradient other than zero."""
-        return any(
-            p.grad is not None and bool(p.grad.any()) for n, p in self.model.named_parameters() if self.flags[n]
-        )
+        moving = (p for name, p in self.model.named_parameters() if self.flags[name])
+        return any(p.grad is not None and bool(p.grad.any()) for p in moving)
 
     def settings_kept(self):
         """Whether the optimizer's settings are those it was handed over with."""

@@ -28,6 +28,7 @@ class Execute(NbGraderExecute):
         self.stopped = None  # why the rest cannot be run
         self.late = False
         self.deadline = monotonic() + self.notebook_timeout
+        self.on_cell_executed = self.notice_exit
         return super().preprocess(nb, resources, km)
 
     def preprocess_cell(self, cell, resources, index):
@@ -49,10 +50,15 @@ class Execute(NbGraderExecute):
             self.late = self.late or any(o.get("ename") == "CellTimeoutError" for o in cell.outputs)
             return cell, resources
         except DeadKernelError:
-            name = cell.metadata.get("nbgrader", {}).get("grade_id", "an extra cell")
-            self.stopped = f"the kernel had ended in or just before `{name}` (exit(), a crash, out of memory)"
+            self.stopped = f"the kernel had ended in or just before `{name_of(cell)}` (a crash or no memory)"
             cell.outputs.append(error("DeadKernelError", f"The kernel ended here: {self.stopped}."))
             return cell, resources
+
+    def notice_exit(self, cell, cell_index, execute_reply):
+        """Stop at exit(): the kernel ends a moment after it, so the next cell may run or not."""
+        payload = execute_reply["content"].get("payload", [])
+        if any(part.get("source") == "ask_exit" for part in payload):
+            self.stopped = f"the kernel had ended in `{name_of(cell)}`, by exit() or quit()"
 
     def _get_timeout(self, cell):
         return max(1, min(super()._get_timeout(cell), int(self.deadline - monotonic())))
@@ -66,6 +72,10 @@ class Execute(NbGraderExecute):
         if self.written > self.max_output and msg["msg_type"] == "stream":
             return None
         return super().output(outs, msg, display_id, cell_index)
+
+
+def name_of(cell):
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "an extra cell")
 
 
 def error(name, sentence):
