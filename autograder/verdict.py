@@ -2,6 +2,7 @@
 
 import html
 import re
+import textwrap
 from dataclasses import asdict, dataclass
 
 from .judge import Finding
@@ -13,7 +14,9 @@ class CheckFailed(AssertionError):
     """Raised where only an exception's message is shown, as by `nbgrader validate`."""
 
     def __init__(self, verdict):
-        super().__init__(str(verdict))
+        # `nbgrader validate` cuts lines at 90 characters.
+        lines = (textwrap.fill(line, 80) for line in str(verdict).splitlines())
+        super().__init__("\n".join(lines))
 
     def _render_traceback_(self):
         # IPython's hook: the sentence is what helps here, not the line that raised.

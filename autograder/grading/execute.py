@@ -10,6 +10,8 @@ from traitlets import Bool, Integer
 
 from .read import KEY
 
+TIMED_OUT = ("CellTimeoutError", "KeyboardInterrupt")  # the latter where the cell heeds the interrupt
+
 
 class Execute(NbGraderExecute):
     """nbgrader's Execute, which keeps what ran when a kernel dies or time runs out."""
@@ -47,7 +49,7 @@ class Execute(NbGraderExecute):
         self.written = 0
         try:
             cell, resources = super().preprocess_cell(cell, resources, index)
-            self.late = self.late or any(o.get("ename") == "CellTimeoutError" for o in cell.outputs)
+            self.late = self.late or any(o.get("ename") in TIMED_OUT for o in cell.outputs)
             return cell, resources
         except DeadKernelError:
             self.stopped = f"the kernel had ended in or just before `{name_of(cell)}` (a crash or no memory)"
@@ -61,7 +63,9 @@ class Execute(NbGraderExecute):
             self.stopped = f"the kernel had ended in `{name_of(cell)}`, by exit() or quit()"
 
     def _get_timeout(self, cell):
-        return max(1, min(super()._get_timeout(cell), int(self.deadline - monotonic())))
+        # A check takes a second; after a time-out, a longer wait would be for the same loop.
+        timeout = 10 if self.late else super()._get_timeout(cell)
+        return max(1, min(timeout, int(self.deadline - monotonic())))
 
     def output(self, outs, msg, display_id, cell_index):
         """Keep an output message, up to max_output characters a cell."""

@@ -91,7 +91,7 @@ def first_line(text):
 
 def table(cells, found, width=None):
     """Return the rows as text, wrapped to `width` columns (the terminal's, by default)."""
-    width = width or shutil.get_terminal_size((110, 24)).columns
+    width = width or shutil.get_terminal_size((120, 24)).columns
     heads = [cell.removeprefix("test_").replace("_", " ") for cell in cells]
     column = max([len(row.student) for row in found] + [7])
     widths = [max(map(len, head.split())) for head in heads]

@@ -7,13 +7,10 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 
 from ..verdict import MIME_TYPE
-from .execute import error
+from .execute import TIMED_OUT, error
 from .read import KEY
 
-SAID = {
-    "CellTimeoutError": "Time ran out in this cell: is there a loop that never ends?",
-    "KeyboardInterrupt": "Time ran out in this cell: is there a loop that never ends?",
-}
+SAID = dict.fromkeys(TIMED_OUT, "Time ran out in this cell: is there a loop that never ends?")
 
 
 class ScoreCells(NbGraderPreprocessor):
