@@ -1,5 +1,7 @@
 """nbgrader's configuration: run every nbgrader command from this folder."""
 
+import warnings
+
 from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader.preprocessors import (
     AssignLatePenalties,
@@ -12,6 +14,7 @@ from nbgrader.preprocessors import (
     OverwriteKernelspec,
     SaveAutoGrades,
 )
+from sqlalchemy.exc import SAWarning
 
 from autograder.grading.execute import Execute
 from autograder.grading.read import SubmissionExporter
@@ -51,3 +54,8 @@ c.Autograde.autograde_preprocessors = [
     AssignLatePenalties,
     CheckCellMetadata,
 ]
+
+# Neither says anything that an instructor could act on: the kernels listen on this machine only,
+# and nbgrader's own queries trip the other.
+c.Execute.extra_arguments = ["--log-level=ERROR"]
+warnings.filterwarnings("ignore", category=SAWarning)

@@ -6,7 +6,7 @@ from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute as NbGraderExecute
 from nbgrader.utils import is_grade
-from traitlets import Bool, Integer
+from traitlets import Bool, Integer, Unicode
 
 from .read import KEY
 
@@ -22,6 +22,16 @@ class Execute(NbGraderExecute):
     raise_on_iopub_timeout = Bool(
         False, help="A cell that floods the kernel's output must not cost the whole submission."
     ).tag(config=True)
+
+    provisioner_name = Unicode("warm", help="Kernel provisioner; 'local' starts kernels cold.").tag(
+        config=True
+    )
+
+    def create_kernel_manager(self):
+        """Return a kernel manager whose kernels start warm, whatever the kernelspec says."""
+        manager = super().create_kernel_manager()
+        manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": self.provisioner_name}
+        return manager
 
     def preprocess(self, nb, resources, km=None):
         """Execute the notebook, unless it stands for a file that could not be read."""
