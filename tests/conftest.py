@@ -85,9 +85,7 @@ def courses(tmp_path_factory, release, solution):
         folder.mkdir(parents=True)
         spoil(folder, RELEASE.name, release, solution)
     found["bad"].before = contents(found["bad"].folder / "submitted")
-    running = [
-        course.start("nbgrader", "autograde", ASSIGNMENT, "--Execute.timeout=25") for course in found.values()
-    ]
+    running = [course.start("nbgrader", "autograde", ASSIGNMENT) for course in found.values()]
     for course, process in zip(found.values(), running):
         course.printed, _ = process.communicate(timeout=1500)
     return found
