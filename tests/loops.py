@@ -76,6 +76,11 @@ RIGHT = {
     "accumulation over one batch": [(BACKWARD, "            (out.loss / 1).backward()\n")],
     "clipping": [(STEP, "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n" + STEP)],
     "NumPy means": [("mean = total / len(train_loader)", "import numpy; mean = numpy.float32(total / len(train_loader))")],
+    "a closure": [
+        (ZERO, "            def closure():\n                optimizer.zero_grad()\n"), ("            out = model", "                out = model"),
+        (BACKWARD, "                out.loss.backward()\n                return out.loss\n"),
+        (STEP, "            loss = optimizer.step(closure)\n"), ("out.loss.item()", "loss.item()"),
+    ],
     "moved to a device": [("optimizer.zero_grad()", "optimizer.zero_grad(); model.to('cpu'); labels = labels.to('cpu')")],
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ import inspect
 
 import torch
 from torch.nn.functional import cross_entropy
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -84,7 +84,8 @@ class Probe:
             lambda model, args, kwargs: self.before_forward(model, args, kwargs), with_kwargs=True
         )
         self.model.register_forward_hook(lambda model, args, output: self.after_forward(output))
-        self.handle = register_optimizer_step_pre_hook(self.before_step)
+        # After, not before: step(closure) computes the loss and its gradients inside.
+        self.handle = register_optimizer_step_post_hook(self.after_step)
         return self
 
     def __exit__(self, *exception):
@@ -140,7 +141,7 @@ class Probe:
             )
         )
 
-    def before_step(self, optimizer, args, kwargs):
+    def after_step(self, optimizer, args, kwargs):
         """Record a step of any optimizer in the process."""
         self.events.append(
             Step(

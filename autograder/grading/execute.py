@@ -16,7 +16,7 @@ TIMED_OUT = ("CellTimeoutError", "KeyboardInterrupt")  # the latter where the ce
 class Execute(NbGraderExecute):
     """nbgrader's Execute, which keeps what ran when a kernel dies or time runs out."""
 
-    timeout = Integer(30, help="Seconds that one cell may take; the slowest needs one or two.").tag(config=True)
+    timeout = Integer(30, help="Seconds that one cell may take; the slowest needs two.").tag(config=True)
     notebook_timeout = Integer(120, help="Seconds that one notebook may take.").tag(config=True)
     max_output = Integer(200_000, help="Characters of output kept of one cell.").tag(config=True)
     raise_on_iopub_timeout = Bool(
