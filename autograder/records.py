@@ -47,6 +47,7 @@ class Forward:
     input_ids: str  # "right", "missing", "other"
     attention_mask: str  # "right", "missing", "ones", "other"
     labels: str  # "right", "missing", "float", "other", or the argument they landed in
+    weights_kept: bool  # they are as the last step left them
     loss: float | None = None  # the model's own, or computed from its logits if it gave none
 
 
@@ -67,6 +68,7 @@ class Step:
     passed_optimizer: bool
     has_gradients: bool
     settings_kept: bool  # learning rate, weight decay, ... as they were handed in
+    own_gradients: bool  # what it followed is its batch's gradients, at most clipped
 
 
 @dataclass

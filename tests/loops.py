@@ -75,6 +75,8 @@ RIGHT = {
     ],
     "accumulation over one batch": [(BACKWARD, "            (out.loss / 1).backward()\n")],
     "clipping": [(STEP, "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n" + STEP)],
+    "clipping by value": [(STEP, "            torch.nn.utils.clip_grad_value_(model.parameters(), 0.01)\n" + STEP)],
+    "reduced precision": [("            out =", "            with torch.autocast('cpu', torch.bfloat16): out =")],
     "NumPy means": [("mean = total / len(train_loader)", "import numpy; mean = numpy.float32(total / len(train_loader))")],
     "a closure": [
         (ZERO, "            def closure():\n                optimizer.zero_grad()\n"), ("            out = model", "                out = model"),
@@ -111,6 +113,17 @@ WRONG_LOOPS = {
     "loss scaled": ([("out.loss.backward()", "(out.loss / 4).backward()")], "loss_from_model", "0.25 times"),
     "break": ([("item()\n", "item()\n            break\n")], "batches", "1 of the loader's"),
     "iterator used up": ([("losses = []", "losses = []; it = iter(train_loader)"), ("in train_loader", "in it")], "batches", "used up"),
+    "a penalty": (
+        [("out.loss.backward()", "(out.loss + sum((p**2).sum() for p in model.parameters())).backward()")], "nothing_else", "other gradients"),
+    "gradients thrown away": ([(STEP, "            model.classifier.weight.grad.zero_()\n" + STEP)], "nothing_else", "other gradients"),
+    "weights set by hand": (
+        [("        model.train()\n", "        model.train()\n        model.classifier.weight.data.zero_()\n")], "nothing_else", "between two steps"),
+    "last batch left out": ([("in train_loader:", "in list(train_loader)[:-1]:")], "batches", "of the loader's"),
+    "labels of the other class": ([("labels=labels", "labels=1 - labels")], "labels", "not the batch's own"),
+    "twice a batch": (
+        [(BACKWARD + STEP, "            for _ in range(2): optimizer.zero_grad(); out = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels);"
+          " out.loss.backward(); optimizer.step()\n")], "batches", "more than once"),
+    "dropout off": ([("model.train()", "model.train(); [m.eval() for m in model.modules() if isinstance(m, torch.nn.Dropout)]")], "train_mode", "evaluation mode"),
     "a global model": ([("out = model", "out = globals()['model']")], "arguments", "`model`"),
     "a global optimizer": ([("optimizer.step()", "globals()['optimizer'].step()")], "arguments", "`optimizer`"),
     "a copy": ([("losses = []", "losses = []; import copy; model = copy.deepcopy(model)")], "arguments", "not the one"),

@@ -1,5 +1,6 @@
 """A tiny BERT with data and an optimizer of its own, which writes down what is done with it."""
 
+import copy
 import inspect
 
 import torch
@@ -11,6 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from ..lesson import FROZEN, LEARNING_RATE, WEIGHT_DECAY
 from ..records import Backward, Forward, Step
 from .optimizer import plain_settings
+from .replay import Replay, explains
 
 # As many tokens and positions as any BERT has, so that a loop which also runs the
 # notebook's validation_loader through the probe finds nothing out of range.
@@ -49,6 +51,7 @@ class Probe:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad = not name.startswith(FROZEN)
         self.model.eval()
+        self.twin = copy.deepcopy(self.model)  # for replays, out of everybody's sight
         self.optimizer = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],
             lr=LEARNING_RATE,
@@ -67,8 +70,11 @@ class Probe:
             collate_fn=self.collate,
         )
         self.events = []
+        self.replays = {}  # by number of the forward call
         self.start = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.flags = {name: p.requires_grad for name, p in self.model.named_parameters()}
+        self.moving = {name for name, flag in self.flags.items() if flag}
+        self.settled = None  # the weights as the last step left them
         self.settings = [plain_settings(group) for group in self.optimizer.param_groups]
 
     @staticmethod
@@ -109,13 +115,18 @@ class Probe:
                 input_ids="missing" if ids is None else "right" if ids_right else "other",
                 attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
                 labels=self.describe_labels(given, examples if known else None),
+                weights_kept=not self.settled or not self.settled.moved(self.model),
             )
         )
+        if model is self.model and torch.is_grad_enabled():
+            self.replays[self.forwards() - 1] = Replay(model, self.moving, args, kwargs)
+
+    def forwards(self):
+        return sum(isinstance(event, Forward) for event in self.events)
 
     def after_forward(self, output):
         """Record the loss, and be told when gradients flow back from it."""
-        forward = self.events[-1]
-        number = sum(isinstance(event, Forward) for event in self.events) - 1
+        forward, number = self.events[-1], self.forwards() - 1
         tensors = output if isinstance(output, tuple) else output.to_tuple()
         has_loss = tensors[0].dim() == 0
         if has_loss:
@@ -148,13 +159,26 @@ class Probe:
                 passed_optimizer=optimizer is self.optimizer,
                 has_gradients=self.has_gradients(),
                 settings_kept=self.settings_kept(),
+                own_gradients=self.own_gradients(),
             )
         )
+        self.settled = Replay(self.model, self.moving)
+
+    def gradients(self):
+        """Return {name: gradient or None} of the parameters that a step would move."""
+        return {name: p.grad for name, p in self.model.named_parameters() if name in self.moving}
 
     def has_gradients(self):
         """Whether any parameter that a step would move holds a gradient other than zero."""
-        moving = (p for name, p in self.model.named_parameters() if self.flags[name])
-        return any(p.grad is not None and bool(p.grad.any()) for p in moving)
+        return any(g is not None and bool(g.any()) for g in self.gradients().values())
+
+    def own_gradients(self):
+        """Whether the gradients are those of the batch that was differentiated last."""
+        last = next((e.forward for e in reversed(self.events) if isinstance(e, Backward)), None)
+        if last not in self.replays:
+            return True  # no backward, or another model: there are rules for these
+        expected = self.replays[last].gradients(self.twin)
+        return expected is None or explains(expected, self.gradients())
 
     def settings_kept(self):
         """Whether the optimizer's settings are those it was handed over with."""

@@ -28,6 +28,8 @@ def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
                 findings.setdefault(finding.rule, finding)
                 if rule in CAUSES:
                     break
+    if not findings:
+        findings = {f.rule: f for f in filter(None, map(nothing_else, record.trials))}
     error = next((trial.error for trial in record.trials if trial.error), None)
     if error:
         # A loop that stops trains nothing; if a rule says why, that is the message.
@@ -328,6 +330,28 @@ def settings(trial: Trial):
             "the learning rate and weight decay that were passed in.",
             "This experiment is about one constant rate; a schedule would hide what it does.",
             "Hint 1 under TODO #2",
+        )  # fmt: skip
+    return None
+
+
+def nothing_else(trial: Trial):
+    """Weights change by the optimizer's steps only, and these follow their batch's gradients only."""
+    found = iterations(trial)
+    if not all(i.forward.weights_kept for i in found):
+        return Finding(
+            "nothing_else", 2,
+            "The model's weights changed between two steps.",
+            "weights that only `optimizer.step()` changes.",
+            "What is set by hand, AdamW's running averages know nothing of.",
+            "Hint 5 under TODO #2",
+        )  # fmt: skip
+    if not all(step.own_gradients for i in found for step in i.steps):
+        return Finding(
+            "nothing_else", 2,
+            "A step followed other gradients than those of its batch's loss.",
+            "the gradients that `backward()` leaves; clipping them is fine.",
+            "Something was added to the loss or to the gradients, or taken away.",
+            "Hint 5 under TODO #2",
         )  # fmt: skip
     return None
 

@@ -1,0 +1,56 @@
+"""Replay a forward call: what gradients should its batch have given?"""
+
+import torch
+from torch.func import functional_call
+
+
+class Replay:
+    """A forward call as it was about to happen: weights, random state, modes and arguments."""
+
+    def __init__(self, model, names, args=(), kwargs=None):
+        self.args, self.kwargs = args, kwargs or {}
+        self.weights = {
+            name: p.detach().clone().requires_grad_() for name, p in model.named_parameters() if name in names
+        }
+        self.random_state = torch.get_rng_state()
+        self.modes = {name: module.training for name, module in model.named_modules()}
+
+    def gradients(self, twin):
+        """Return {name: gradient} of the model's own loss, or None where it computed none.
+
+        twin: a model of the same architecture and frozen weights, without anybody's hooks.
+        """
+        for name, module in twin.named_modules():
+            module.training = self.modes[name]
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.set_rng_state(self.random_state)
+            output = functional_call(twin, self.weights, self.args, self.kwargs)
+            if output[0].dim():
+                return None
+            found = torch.autograd.grad(output[0], list(self.weights.values()), allow_unused=True)
+        return {name: g for name, g in zip(self.weights, found) if g is not None}
+
+    def moved(self, model):
+        """Whether the weights of `model` are others than they were before this call."""
+        now = dict(model.named_parameters())
+        return any(not torch.equal(now[name], weight) for name, weight in self.weights.items())
+
+
+def explains(expected, actual):
+    """Whether gradients {name: tensor or None} are the expected ones, or those clipped.
+
+    Clipping, by norm or by value, moves each number towards zero and none to it. One part in
+    twenty is left for reduced precision.
+    """
+    largest = max(float(g.abs().max()) for g in expected.values())
+    for name, wanted in expected.items():
+        found = actual[name]
+        slack = max(0.05 * float(wanted.abs().max()), 1e-4 * largest)
+        if found is None:
+            found = torch.zeros_like(wanted)
+        clear = wanted.abs() > slack
+        if bool(((found * wanted.sign() < -slack) | (found.abs() > wanted.abs() + slack)).any()):
+            return False
+        if bool((clear & (found == 0)).any()):
+            return False
+    return True
