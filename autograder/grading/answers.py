@@ -12,6 +12,8 @@ from pathlib import Path
 
 import nbformat
 
+from .read import grade_id
+
 
 def parse(text):
     """Return {grade id: source} of an answer's text."""
@@ -29,7 +31,7 @@ def fill(release, answer):
     Raises KeyError if the answer names a cell that the release does not have.
     """
     filled = copy.deepcopy(release)
-    cells = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell for cell in filled.cells}
+    cells = {grade_id(cell): cell for cell in filled.cells}
     for name, source in answer.items():
         cells[name].source = source
     return filled

@@ -8,7 +8,7 @@ from nbgrader.preprocessors import Execute as NbGraderExecute
 from nbgrader.utils import is_grade
 from traitlets import Bool, Integer, Unicode
 
-from .read import KEY
+from .read import KEY, grade_id
 
 TIMED_OUT = ("CellTimeoutError", "KeyboardInterrupt")  # the latter where the cell heeds the interrupt
 
@@ -89,7 +89,7 @@ class Execute(NbGraderExecute):
 
 
 def name_of(cell):
-    return cell.metadata.get("nbgrader", {}).get("grade_id", "an extra cell")
+    return grade_id(cell) or "an extra cell"
 
 
 def error(name, sentence):

@@ -47,6 +47,12 @@ def read(file_stream):
     return notebook
 
 
+def grade_id(cell):
+    """Return the cell's name in nbgrader, or None; metadata may be anything a student left there."""
+    nbgrader = cell.metadata.get("nbgrader")
+    return nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+
+
 def stand_in(remark):
     """Return a notebook without cells for a submission that cannot be read."""
     notebook = new_notebook()

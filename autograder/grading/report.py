@@ -10,7 +10,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import is_grade, is_solution
 
 from ..verdict import MIME_TYPE
-from .read import KEY
+from .read import KEY, grade_id
 
 
 @dataclass
@@ -74,7 +74,7 @@ def name_mistakes(notebook):
         if cell.cell_type != "code":
             continue
         errors = [output for output in cell.outputs if output.output_type == "error"]
-        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        name = grade_id(cell)
         if is_solution(cell) and errors and errors[0].ename != "NotImplementedError":
             said.append(f"`{name}` stopped with {errors[0].ename}: {first_line(errors[0].evalue)}")
         elif is_grade(cell) and errors:

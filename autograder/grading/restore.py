@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from .read import KEY
+from .read import KEY, grade_id
 
 MISSING = "# This cell was missing from the submission; the autograder put its place back."
 
@@ -50,11 +50,6 @@ class RestoreCells(NbGraderPreprocessor):
                 f"No {path}: run `nbgrader generate_assignment {names['assignment']}` first."
             )
         return nbformat.read(path, as_version=4)
-
-
-def grade_id(cell):
-    nbgrader = cell.metadata.get("nbgrader")
-    return nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
 
 
 def is_answer(cell):
