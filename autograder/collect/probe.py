@@ -73,8 +73,7 @@ class Probe:
         self.replays = {}  # by number of the forward call
         self.start = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.flags = {name: p.requires_grad for name, p in self.model.named_parameters()}
-        self.moving = {name for name, flag in self.flags.items() if flag}
-        self.settled = None  # the weights as the last step left them
+        self.settled = {}  # the weights as the last step left them
         self.settings = [plain_settings(group) for group in self.optimizer.param_groups]
 
     @staticmethod
@@ -104,6 +103,7 @@ class Probe:
         ids = given.get("input_ids")
         examples = self.identify(ids)
         known = bool(examples) and min(examples) >= 0
+        weights = self.weights()
         ids_right = known and torch.equal(ids.cpu(), self.collate([(self.rows[i], 0) for i in examples])[0])
         self.events.append(
             Forward(
@@ -115,11 +115,11 @@ class Probe:
                 input_ids="missing" if ids is None else "right" if ids_right else "other",
                 attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
                 labels=self.describe_labels(given, examples if known else None),
-                weights_kept=not self.settled or not self.settled.moved(self.model),
+                weights_kept=all(torch.equal(weights[n], w) for n, w in self.settled.items()),
             )
         )
         if model is self.model and torch.is_grad_enabled():
-            self.replays[self.forwards() - 1] = Replay(model, self.moving, args, kwargs)
+            self.replays[self.forwards() - 1] = Replay(model, weights, args, kwargs)
 
     def forwards(self):
         return sum(isinstance(event, Forward) for event in self.events)
@@ -162,11 +162,17 @@ class Probe:
                 own_gradients=self.own_gradients(),
             )
         )
-        self.settled = Replay(self.model, self.moving)
+        self.settled = self.weights()
+
+    def moving(self):
+        """Yield (name, parameter) of what a step would move: what was handed over unfrozen."""
+        return ((name, p) for name, p in self.model.named_parameters() if self.flags.get(name))
+
+    def weights(self):
+        return {name: p.detach().clone() for name, p in self.moving()}
 
     def gradients(self):
-        """Return {name: gradient or None} of the parameters that a step would move."""
-        return {name: p.grad for name, p in self.model.named_parameters() if name in self.moving}
+        return {name: p.grad for name, p in self.moving()}
 
     def has_gradients(self):
         """Whether any parameter that a step would move holds a gradient other than zero."""

@@ -5,13 +5,13 @@ from torch.func import functional_call
 
 
 class Replay:
-    """A forward call as it was about to happen: weights, random state, modes and arguments."""
+    """A forward call as it was about to happen: weights, random state, modes and arguments.
 
-    def __init__(self, model, names, args=(), kwargs=None):
-        self.args, self.kwargs = args, kwargs or {}
-        self.weights = {
-            name: p.detach().clone().requires_grad_() for name, p in model.named_parameters() if name in names
-        }
+    weights: {name: tensor}, copies of the parameters whose gradients matter.
+    """
+
+    def __init__(self, model, weights, args, kwargs):
+        self.weights, self.args, self.kwargs = weights, args, kwargs
         self.random_state = torch.get_rng_state()
         self.modes = {name: module.training for name, module in model.named_modules()}
 
@@ -24,16 +24,12 @@ class Replay:
             module.training = self.modes[name]
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.set_rng_state(self.random_state)
-            output = functional_call(twin, self.weights, self.args, self.kwargs)
+            leaves = {name: weight.requires_grad_() for name, weight in self.weights.items()}
+            output = functional_call(twin, leaves, self.args, self.kwargs)
             if output[0].dim():
                 return None
-            found = torch.autograd.grad(output[0], list(self.weights.values()), allow_unused=True)
-        return {name: g for name, g in zip(self.weights, found) if g is not None}
-
-    def moved(self, model):
-        """Whether the weights of `model` are others than they were before this call."""
-        now = dict(model.named_parameters())
-        return any(not torch.equal(now[name], weight) for name, weight in self.weights.items())
+            found = torch.autograd.grad(output[0], list(leaves.values()), allow_unused=True)
+        return {name: g for name, g in zip(leaves, found) if g is not None}
 
 
 def explains(expected, actual):
