@@ -2,24 +2,23 @@
 
 import warnings
 
-from nbconvert.preprocessors import ClearMetadataPreprocessor
+from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
     AssignLatePenalties,
-    CheckCellMetadata,
-    ClearOutput,
     DeduplicateIds,
+    GetGrades,
     IgnorePattern,
     LimitOutput,
     OverwriteCells,
     OverwriteKernelspec,
-    SaveAutoGrades,
 )
 from sqlalchemy.exc import SAWarning
 
 from autograder.grading.execute import Execute
-from autograder.grading.read import SubmissionExporter
+from autograder.grading.feedback import HideTests
+from autograder.grading.read import ClearOutput, SubmissionExporter
 from autograder.grading.restore import RestoreCells
-from autograder.grading.score import ScoreCells
+from autograder.grading.score import SaveAutoGrades, ScoreCells
 
 c = get_config()  # noqa: F821, nbgrader provides it
 
@@ -34,7 +33,8 @@ c.ClearSolutions.code_stub = {
 }
 c.ClearSolutions.text_stub = "*Your answer:* …"
 
-# nbgrader's own pipeline with three steps of ours: RestoreCells, Execute, ScoreCells.
+# nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, SaveAutoGrades. Its
+# CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from the release.
 c.Autograde.exporter_class = SubmissionExporter
 c.Autograde.sanitize_preprocessors = [
     RestoreCells,
@@ -42,7 +42,6 @@ c.Autograde.sanitize_preprocessors = [
     DeduplicateIds,
     OverwriteKernelspec,
     OverwriteCells,
-    CheckCellMetadata,
 ]
 c.Autograde.autograde_preprocessors = [
     Execute,
@@ -52,8 +51,9 @@ c.Autograde.autograde_preprocessors = [
     LimitOutput,
     SaveAutoGrades,
     AssignLatePenalties,
-    CheckCellMetadata,
 ]
+
+c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]
 
 # Neither says anything that an instructor could act on: the kernels listen on this machine only,
 # and nbgrader's own queries trip the other.

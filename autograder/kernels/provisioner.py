@@ -1,6 +1,7 @@
-"""A kernel provisioner whose kernels have imported the lesson's libraries before they start.
+"""A kernel provisioner whose kernels start warm and locked in.
 
-Any Jupyter client can use it, by the name `warm`, in a kernelspec's metadata or as
+Warm: they have imported the lesson's libraries before they start. Locked in: see `sandbox`. Any
+Jupyter client can use it, by the name `warm`, in a kernelspec's metadata or as
 JUPYTER_DEFAULT_PROVISIONER_NAME; see "Customizing the kernel's runtime environment" in the
 documentation of jupyter_client.
 """
@@ -13,26 +14,46 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from contextlib import suppress
+from dataclasses import asdict
+from fnmatch import fnmatch
+from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import List, Unicode
+from traitlets import Bool, Integer, List, Unicode, default
+
+from ..lesson import data_folder
+from . import sandbox
+from .server import KILLED
+
+SHARED = "AUTOGRADER_FORK_SERVER"  # environment variable: path of a server's socket
+
+
+class NoSandbox(RuntimeError):
+    """A sandbox is required and this machine or this kernel cannot have one."""
 
 
 class WarmProvisioner(LocalProvisioner):
     """Start IPython kernels as forks of a warm server, one server for each client process.
 
-    Other kernels, and all kernels where forks are not safe (macOS, Windows), start as usual.
+    A kernel may write to the folder it is started in and to a temporary home of its own, and read
+    those, `readable`, and Python's and the system's libraries. Other kernels, and all kernels
+    where there is no Landlock (macOS, Windows, Linux before 6.2), start as usual, after a warning.
     """
 
     preload = List(
         Unicode(),
         default_value=[
             "ipykernel.kernelapp",
+            "ipykernel.debugger",
+            "IPython.core.completerlib",
+            "IPython.extensions.storemagic",
+            "tornado.platform.asyncio",
             "autograder.checks",
             "datasets",
-            "datasets.packaged_modules.csv.csv",
             "matplotlib.pyplot",
             "matplotlib_inline.backend_inline",
             "transformers.models.bert.modeling_bert",
@@ -41,55 +62,182 @@ class WarmProvisioner(LocalProvisioner):
         ],
         help="Modules that a kernel finds imported.",
     ).tag(config=True)
+    require_sandbox = Bool(
+        False, help="Refuse to start a kernel that would not be locked in, in place of a warning."
+    ).tag(config=True)
+    readable = List(Unicode(), help="Files and folders that kernels may read.").tag(config=True)
+    memory = Integer(4 * 2**30, help="Bytes a kernel may allocate beyond what it has at its start.").tag(
+        config=True
+    )
+    disk = Integer(256 * 2**20, help="Bytes a kernel may write to its folder and its home.").tag(config=True)
+    threads = Integer(256, help="Threads a kernel may have.").tag(config=True)
+    processes = Bool(
+        False, help="Whether a kernel may start processes; whatever it starts ends with it."
+    ).tag(config=True)
+    environment = List(
+        Unicode(),
+        default_value=[
+            "PATH", "PYTHON*", "LANG", "LC_*", "TZ", "TERM", "VIRTUAL_ENV", "MPLBACKEND", "NBGRADER_*",
+            "LESSON_*", "JPY_*", "IPYKERNEL_*", "PYDEVD_*", "OMP_*", "MKL_*", "TORCH_*",
+        ],
+        help="Environment variables, as patterns, that a kernel gets to see: the others may be secrets.",
+    ).tag(config=True)  # fmt: skip
 
     server = None  # shared by all provisioners of this process
+    warned = False
     lock = threading.Lock()
+    scratch = None
+    forked = None  # the kernel, also when LocalProvisioner has let go of its process
+
+    @default("readable")
+    def _readable_default(self):
+        package = Path(__file__).parent.parent
+        # Not the grading side, and not the answers in data/sample_class.
+        parts = [path for path in package.iterdir() if path.name not in ("grading", "data")]
+        return [str(path) for path in (*parts, data_folder() / "reviews", data_folder() / "tinybert")]
+
+    async def pre_launch(self, **kwargs):
+        """Prepare a launch; a sandboxed kernel talks over sockets in a folder of its own."""
+        why = sandbox.missing()
+        if self.kernel_spec.argv[1:3] != ["-m", "ipykernel_launcher"]:
+            why = "it is for Python kernels only"
+        if why is None:
+            # No longer than a socket's path may be, and every kernel's own.
+            self.scratch = tempfile.mkdtemp(prefix="kernel-")
+            self.parent.transport, self.parent.ip = "ipc", f"{self.scratch}/socket"
+            self.parent.connection_file = f"{self.scratch}/connection.json"
+        elif self.require_sandbox:
+            raise NoSandbox(f"This kernel would not be sandboxed, because {why}.")
+        elif not WarmProvisioner.warned:
+            WarmProvisioner.warned = True
+            self.log.warning(
+                "No sandbox, because %s: the code that runs can read, change and send whatever you can.", why
+            )
+        return await super().pre_launch(**kwargs)
 
     async def launch_kernel(self, cmd, **kwargs):
         """Fork the kernel that `cmd` describes; return its connection info."""
-        if sys.platform != "linux" or cmd[1:3] != ["-m", "ipykernel_launcher"]:
+        if self.scratch is None:
             return await super().launch_kernel(cmd, **kwargs)
-        cwd = kwargs.get("cwd") or os.getcwd()
-        self.process = await asyncio.to_thread(self.fork, cmd[2:], dict(kwargs["env"]), cwd)
+        cwd = os.path.realpath(kwargs.get("cwd") or os.getcwd())
+        home = f"{self.scratch}/home"
+        os.mkdir(home)
+        request = {
+            "argv": cmd[2:],
+            "env": self.visible(kwargs["env"]) | {"HOME": home, "TMPDIR": home, "HF_HUB_OFFLINE": "1"},
+            "cwd": cwd,
+            "scratch": self.scratch,
+            "limits": asdict(
+                sandbox.Limits(
+                    self.readable, [cwd, self.scratch], self.memory, self.disk, self.threads, self.processes
+                )
+            ),
+        }
+        # Not in a thread of the event loop's: a process forked from this one would have the loop
+        # and not the threads, and wait for them. It takes hundredths of a second.
+        self.process = self.forked = self.fork(request)
         self.pid = self.pgid = self.process.pid  # the kernel leads a session of its own
         return self.connection_info
 
-    def fork(self, argv, env, cwd):
+    def visible(self, env):
+        """Return the variables of `env` that a kernel gets to see."""
+        return {name: env[name] for name in env if any(fnmatch(name, known) for known in self.environment)}
+
+    def fork(self, request):
         """Return a ForkedKernel, from a new server where there is none or the last one died."""
         with self.lock:
             server = WarmProvisioner.server
             if server is None or not server.alive():
-                server = WarmProvisioner.server = ForkServer(self.preload)
-            return server.fork(argv, env, cwd)
+                server = WarmProvisioner.server = self.find_server()
+            return server.fork(request)
+
+    def find_server(self):
+        """Return the server that another process of ours shares, or a new one."""
+        with suppress(KeyError, OSError):
+            return ForkServer(os.environ[SHARED])
+        return ForkServer.start(self.preload, self.visible(os.environ))
+
+    @classmethod
+    def share(cls, **settings):
+        """Start a server now, from which processes that are started later take their kernels too."""
+        if cls.server is None and sandbox.missing() is None:
+            cls.server = cls(**settings).find_server()
+            os.environ[SHARED] = cls.server.path
+
+    @classmethod
+    def after_fork(cls):
+        """In a process forked from this one: talk to the server over a connection of its own."""
+        cls.lock = threading.Lock()
+        if cls.server is not None:
+            os.environ.setdefault(SHARED, cls.server.path)
+            cls.server = None
+
+    async def kill(self, restart=False):
+        """Kill the kernel and wait for its end, which its manager would look for ten times a second."""
+        await super().kill(restart)
+        while self.forked and self.forked.poll() is None:
+            await asyncio.sleep(0.005)
+
+    def refused(self):
+        """Return what the kernel tried and was refused, and the limits it hit, a line each."""
+        return self.forked.refused() if self.forked else []
+
+    def lost(self):
+        """Whether the kernel ended through no fault of the code that it ran."""
+        return bool(self.forked) and self.forked.lost()
+
+    async def cleanup(self, restart=False):
+        """Remove what the kernel left in its temporary folder."""
+        await super().cleanup(restart)
+        if self.scratch:
+            sandbox.remove(self.scratch)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=WarmProvisioner.after_fork)
 
 
 class ForkServer:
-    """The client's end of `autograder.kernels.server`."""
+    """A client's end of `autograder.kernels.server`; path is that of its socket."""
 
-    def __init__(self, modules):
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, path):
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.connect(path)
+
+    @classmethod
+    def start(cls, modules, env):
+        """Start a server that imports `modules`, with the environment `env`."""
         # Before its import matplotlib learns where figures go; OpenBLAS would start threads.
-        env = {
-            **os.environ,
+        env |= {
+            "HOME": os.path.expanduser("~"),
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "OPENBLAS_NUM_THREADS": "1",
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # ipykernel sets it too, for the debugger
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "autograder.kernels.server", *modules],
-            stdin=theirs, env=env, start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
+        folder = tempfile.mkdtemp(prefix="kernels-")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(f"{folder}/socket")
+            listener.listen()
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "autograder.kernels.server", *modules],
+                stdin=listener, env=env, start_new_session=True,
+            )  # fmt: skip
+            server = cls(f"{folder}/socket")
+        server.process = process
+        return server
 
     def alive(self):
-        return self.process.poll() is None
+        """Whether the server is still there."""
+        return not select.select([self.socket], [], [], 0)[0]  # it never speaks first
 
-    def fork(self, argv, env, cwd):
+    def fork(self, request):
         """Return a ForkedKernel. Raises RuntimeError where the server died of it."""
-        self.socket.send(json.dumps({"argv": argv, "env": env, "cwd": cwd}).encode())
-        answer, files, _, _ = socket.recv_fds(self.socket, 16, 1)
+        self.socket.send(json.dumps(request).encode())
+        answer, files, _, _ = socket.recv_fds(self.socket, 16, 2)
         if not answer:
             raise RuntimeError("The fork server ended while it started a kernel; see its message above.")
-        return ForkedKernel(files[0])
+        return ForkedKernel(self, *files)
 
 
 class ForkedKernel:
@@ -97,8 +245,9 @@ class ForkedKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, pidfd):
-        self.pidfd = pidfd
+    def __init__(self, server, pidfd, journal):
+        self.server, self.pidfd, self.journal = server, pidfd, journal
+        self.said = b""
         with open(f"/proc/self/fdinfo/{pidfd}") as info:
             self.pid = next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
 
@@ -121,5 +270,27 @@ class ForkedKernel:
     def terminate(self):
         self.send_signal(signal.SIGTERM)
 
+    def lines(self):
+        """Return what its sandbox and its server have written so far."""
+        with suppress(BlockingIOError):
+            while len(self.said) < 2**16 and (more := os.read(self.journal, 2**16)):
+                self.said += more
+        return self.said.decode(errors="replace").splitlines()
+
+    def refused(self):
+        """Return what its sandbox refused, and the limits it hit."""
+        return [line for line in self.lines() if line != KILLED]
+
+    def lost(self):
+        """Whether it was killed from outside, alone or with its server."""
+        if self.poll() is None:
+            return False
+        for _ in range(20):  # the server looks four times a second
+            if KILLED in self.lines() or not self.server.alive():
+                return True
+            time.sleep(0.05)
+        return False
+
     def __del__(self):
         os.close(self.pidfd)
+        os.close(self.journal)

@@ -1,61 +1,200 @@
 """The fork server: import what the lesson imports once, then fork a kernel for each request.
 
-    python -P -m autograder.kernels.server MODULE ...   with one end of a socket pair as stdin
+    python -P -m autograder.kernels.server MODULE ...   with a listening socket as stdin
 
-A request is a JSON object {argv, env, cwd}; the answer is a pidfd of the new kernel. The server
-ends when the other end of the socket closes, and its kernels with it (ipykernel's parent poller).
+A client connects, and sends requests: JSON objects {argv, env, cwd, limits, scratch}. The answer is a pidfd
+of the new kernel and the end of a pipe that tells what its sandbox refused. The server keeps an eye
+on its kernels. When a client is gone its kernels are killed, with the last client the server ends.
 """
 
+import ctypes
 import json
 import os
 import random
+import select
 import signal
 import socket
 import sys
+import tempfile
 import threading
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+
+from . import journal, sandbox
+
+KILLED = "killed: from outside"
+PR_SET_CHILD_SUBREAPER = 36
+WATCH = 0.25  # seconds between looks at what the kernels use
+MOST_FILES = 10_000
+DEEPEST = 2000  # characters of a path; from 4096 on it could not be looked into
 
 
 def main(modules):
-    """Import `modules`, then serve until the client is gone."""
+    """Import `modules`, then serve until the last client is gone."""
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # ipykernel reads it when it is imported
     for module in modules:
         import_module(module)
     # A fork copies only the thread that calls it: any other would be missing, its locks held.
     assert threading.active_count() == 1, threading.enumerate()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the client
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # kernels that ended leave no zombies
-    with socket.socket(fileno=os.dup(0)) as client:
-        while message := client.recv(2**20):
-            pid = os.fork()
+    # What a kernel started is this process's child when its parent has ended: see bury().
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    listener = socket.socket(fileno=os.dup(0))
+    clients, kernels = {listener.accept()[0]}, {}
+    while clients:
+        for ready in select.select([listener, *clients], [], [], WATCH if kernels else None)[0]:
+            if ready is listener:
+                clients.add(listener.accept()[0])
+            elif message := ready.recv(2**20):
+                answer(ready, json.loads(message), kernels)
+            else:
+                clients.remove(ready)
+                ready.close()
+                for pid, kernel in kernels.items():
+                    if kernel.client is ready:
+                        os.kill(pid, signal.SIGKILL)
+                        sandbox.remove(kernel.scratch)
+        bury(kernels)
+        for pid, kernel in kernels.items():
+            if excess := over(pid, kernel.limits):
+                kernel.say(excess)
+                os.kill(pid, signal.SIGKILL)
+    path = listener.getsockname()
+    os.remove(path)
+    os.rmdir(os.path.dirname(path))
+
+
+@dataclass
+class Kernel:
+    """A kernel that runs."""
+
+    client: socket.socket
+    pipe: int  # what is written there, the client can read
+    limits: sandbox.Limits
+    scratch: str  # its temporary folder
+    said: str = ""
+
+    def say(self, line):
+        self.said = line
+        with suppress(OSError):
+            os.write(self.pipe, f"{line}\n".encode())
+
+
+def answer(client, request, kernels):
+    """Fork the kernel that a client asks for, and tell it."""
+    limits, scratch = sandbox.Limits(**request.pop("limits")), request.pop("scratch")
+    read, write = os.pipe2(os.O_NONBLOCK)
+    pid = os.fork()
+    if pid == 0:
+        become_kernel(**request, limits=limits, pipe=write)
+    kernels[pid] = Kernel(client, write, limits, scratch)
+    kernel = os.pidfd_open(pid)
+    with suppress(OSError):  # it is gone: the next look at it will tell
+        socket.send_fds(client, [b"kernel"], [kernel, read])
+    os.close(kernel)
+    os.close(read)
+
+
+def bury(kernels):
+    """Forget the kernels that ended and kill what they left running."""
+    with suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                client.close()
-                return become_kernel(**json.loads(message))
-            kernel = os.pidfd_open(pid)
-            socket.send_fds(client, [b"kernel"], [kernel])
-            os.close(kernel)
+                break
+            if kernel := kernels.pop(pid, None):
+                # A submission cannot do this to itself: its sandbox refuses it.
+                if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and not kernel.said:
+                    kernel.say(KILLED)
+                os.close(kernel.pipe)
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    for orphan in set(map(int, children)) - set(kernels):
+        os.kill(orphan, signal.SIGKILL)
 
 
-def become_kernel(argv, env, cwd):
+def over(pid, limits):
+    """Name the limit, of those that the system does not enforce, that the process is over; or None."""
+    size, files, folders = unnamed(pid), 0, list(limits.writable)
+    while folders and files < MOST_FILES and size <= limits.disk:
+        folder = folders.pop()
+        if len(folder) > DEEPEST:
+            return "disk: folders too deep"
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    files += 1
+                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+    if size > limits.disk or files >= MOST_FILES:
+        return f"disk: over {limits.disk // 2**20} MB or {MOST_FILES} files"
+    with suppress(OSError, IndexError, ValueError):
+        # After the name, which may hold anything in brackets, the 18th field counts threads.
+        threads = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
+        if threads > limits.threads:
+            return f"threads: over {limits.threads}"
+
+
+def unnamed(pid):
+    """Return the bytes in files that the process holds open though they are removed."""
+    size = 0
+    with suppress(OSError):
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found = os.stat(f"/proc/{pid}/fd/{number}")
+                size += found.st_blocks * 512 if found.st_nlink == 0 else 0
+    return size
+
+
+def become_kernel(argv, env, cwd, limits, pipe):
     """Turn this fresh fork into the kernel that `argv` describes, as if it had been started cold."""
     os.setsid()  # signals to its process group reach the kernel and what it starts, nobody else
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    silence(pipe)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # found out by the server, from its own environment
     os.chdir(cwd)
     reseed()
     sys.argv = argv
     from ipykernel.kernelapp import IPKernelApp
 
     try:
-        IPKernelApp.launch_instance(argv[1:])
+        app = IPKernelApp.instance()
+        sandbox.restrict(limits)
+        app.initialize(argv[1:])
+        if not limits.processes:
+            app.shell.system = app.shell.getoutput = refuse_command
+        sandbox.seal(limits)
+        journal.keep(pipe, sandbox.may_read(limits), limits.writable)
+        app.start()
+    except Exception:
+        os.write(pipe, traceback.format_exc()[-2000:].encode())
     finally:
         # Unloading every library takes seconds, and the memory is the server's anyway.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def silence(keep):
+    """Close what the server has open but `keep`, the instructor's terminal included."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, 2**16)
+
+
+def refuse_command(command, **_):
+    """Stand in for what `!command` calls: an answer that installs something first still counts."""
+    with suppress(PermissionError):
+        sys.audit("os.system", command)
+    print(f"`!{command}` is not run: a submission may not start processes.", file=sys.stderr)
+    return []
 
 
 def reseed():

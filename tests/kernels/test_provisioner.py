@@ -1,9 +1,11 @@
 """Kernels that start warm behave as if they had been started cold."""
 
+import multiprocessing
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from jupyter_client.manager import KernelManager
@@ -11,35 +13,6 @@ from jupyter_client.manager import KernelManager
 from autograder.kernels.provisioner import WarmProvisioner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels start as usual")
-
-
-@pytest.fixture
-def kernel():
-    """Start kernels with kernel(**how); each is (manager, run), and run(code) is what it printed."""
-    started = []
-
-    def start(**how):
-        manager = KernelManager()
-        manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": "warm"}
-        manager.start_kernel(env=dict(os.environ, **how.pop("env", {})), **how)
-        client = manager.client()
-        client.start_channels()
-        started.append((manager, client))
-        client.wait_for_ready(timeout=60)
-
-        def run(code):
-            printed = []
-            client.execute_interactive(
-                code, timeout=60, output_hook=lambda m: printed.append(m["content"].get("text", ""))
-            )
-            return "".join(printed).strip()
-
-        return manager, run
-
-    yield start
-    for manager, client in started:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
 
 
 def gone(manager):
@@ -83,7 +56,7 @@ def test_training_and_figures_work_in_a_fork(kernel):
 
 
 def test_subprocesses_and_interrupts_work(kernel):
-    manager, run = kernel()
+    manager, run = kernel(processes=True)
     assert run("import subprocess; print(subprocess.run(['true']).returncode)") == "0"
     assert run("import os; print(os.read(0, 1))") == "b''"
     manager.interrupt_kernel()
@@ -91,12 +64,12 @@ def test_subprocesses_and_interrupts_work(kernel):
 
 
 def test_a_killed_kernel_is_noticed_and_takes_its_children_along(kernel):
-    manager, run = kernel()
+    manager, run = kernel(processes=True)
     child = int(run("import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"))
     manager.shutdown_kernel(now=True)
     assert gone(manager)
-    with open(f"/proc/{child}/stat") if os.path.exists(f"/proc/{child}") else open(os.devnull) as stat:
-        assert stat.read().split()[2:3] in ([], ["Z"])
+    stat = Path(f"/proc/{child}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
     manager, run = kernel()
     os.kill(int(run("import os; print(os.getpid())")), signal.SIGKILL)
     assert gone(manager)
@@ -113,10 +86,35 @@ def test_a_dead_server_is_replaced_and_takes_its_kernels_along(kernel):
     assert WarmProvisioner.server.process is not server
 
 
-def test_other_kernels_start_as_usual(kernel, tmp_path, monkeypatch):
+def test_other_kernels_start_as_usual():
     manager = KernelManager()
     manager.kernel_spec.argv = [sys.executable, "-c", "import time; time.sleep(60)"]
     manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": "warm"}
     manager.start_kernel()
     assert isinstance(manager.provisioner.process.args, list)
     manager.shutdown_kernel(now=True)
+
+
+def in_child(kernel_spec_metadata, queue):
+    manager = KernelManager()
+    manager.kernel_spec.metadata.update(kernel_spec_metadata)
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    queue.put("ready")
+
+
+def test_a_forked_client_has_a_connection_of_its_own(kernel):
+    manager, run = kernel()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=in_child, args=(dict(manager.kernel_spec.metadata), queue))
+    child.start()
+    try:
+        assert queue.get(timeout=90) == "ready"
+    finally:
+        child.kill()
+    assert run("print(1)") == "1"
