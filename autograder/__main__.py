@@ -5,9 +5,13 @@ import sys
 
 def main():
     try:
+        if sys.argv[1:2] == ["grade"]:
+            from .kernels.provisioner import WarmProvisioner
+
+            WarmProvisioner.share()  # it imports torch while this process imports nbgrader
         from .grading.app import main as run
     except ModuleNotFoundError as error:
-        if error.name != "autograder.grading":
+        if error.name not in ("autograder.grading", "autograder.kernels"):
             raise
         sys.exit("The commands of `autograder` are for instructors and not part of this copy.")
     run()

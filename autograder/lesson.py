@@ -1,5 +1,6 @@
 """The lesson's constants, and how its data and its model are loaded."""
 
+import csv
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,11 +49,11 @@ def load_reviews():
     label is 0 for a negative and 1 for a positive review. Raises HubUnreachable where
     LESSON_DATASET names a data set that cannot be fetched.
     """
-    from datasets import load_dataset
+    from datasets import Dataset, DatasetDict, load_dataset
 
     if DATASET is None:
-        files = {split: str(data_folder() / "reviews" / f"{split}.csv") for split in SPLITS}
-        return load_dataset("csv", data_files=files)
+        # In memory: load_dataset would leave a copy in the user's cache, shared by all notebooks.
+        return DatasetDict({split: Dataset.from_list(read_reviews(split)) for split in SPLITS})
     try:
         hub = load_dataset(DATASET)
     except Exception as error:
@@ -68,6 +69,12 @@ def load_reviews():
     hub["validation"] = held_out.select(range(first))
     hub["test"] = held_out.select(range(first, first + SPLITS["test"]))
     return hub
+
+
+def read_reviews(split):
+    """Return the rows of data/reviews/SPLIT.csv as a list of {"text": str, "label": int}."""
+    with open(data_folder() / "reviews" / f"{split}.csv", encoding="utf-8", newline="") as file:
+        return [{"text": row["text"], "label": int(row["label"])} for row in csv.DictReader(file)]
 
 
 def general_sentences():
@@ -109,11 +116,12 @@ def _quiet():
     """Keep transformers from reporting the new classifier as missing, which would look like an error."""
     from transformers.utils import logging
 
-    verbosity = logging.get_verbosity()
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
+        if bar:
+            logging.enable_progress_bar()

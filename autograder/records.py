@@ -13,12 +13,11 @@ class ParameterGroup:
 
 
 @dataclass
-class Update:
-    """What one optimizer step did to one parameter, measured from its values."""
+class Movement:
+    """Some of a parameter's values before and after one step; see `draws.gradients`."""
 
-    moved: bool
-    lr: float | None  # None: the step was not one that AdamW takes
-    weight_decay: float | None  # None: all its values are zero, so decay leaves no trace
+    before: list[float]
+    after: list[float]
 
 
 @dataclass
@@ -32,7 +31,7 @@ class OptimizerRecord:
     groups: list[ParameterGroup]
     trainable: list[str]  # names with requires_grad
     left_by_setup: list[str]  # names that the set-up left trainable
-    updates: dict[str, Update] = field(default_factory=dict)  # empty unless measured
+    movements: dict[str, Movement] = field(default_factory=dict)  # by name; empty unless measured
 
 
 @dataclass
@@ -43,11 +42,13 @@ class Forward:
     examples: list[int]  # which of the probe's examples, -1 for any other
     loader_pass: int  # how many times iteration over the loader has begun so far
     training: bool
+    dropout: bool  # all its layers are in training mode too, with the probabilities they came with
     grad_enabled: bool
     input_ids: str  # "right", "missing", "other"
     attention_mask: str  # "right", "missing", "ones", "other"
     labels: str  # "right", "missing", "float", "other", or the argument they landed in
     weights_kept: bool  # they are as the last step left them
+    given: dict | None = None  # what reached the arguments, as lists, where it is not all right
     loss: float | None = None  # the model's own, or computed from its logits if it gave none
 
 
@@ -59,6 +60,7 @@ class Backward:
     of: str  # "loss": the model's own; "logits": a loss computed elsewhere
     scale: float  # d(what was differentiated) / d(model's loss)
     left_over: bool  # gradients of earlier batches were still there
+    gradient: list | None = None  # of a loss computed elsewhere, (examples, 2)
 
 
 @dataclass
@@ -66,9 +68,11 @@ class Step:
     """An optimizer took a step."""
 
     passed_optimizer: bool
-    has_gradients: bool
-    settings_kept: bool  # learning rate, weight decay, ... as they were handed in
-    own_gradients: bool  # what it followed is its batch's gradients, at most clipped
+    gradients: str  # "some", "zero", "none"
+    norm: float  # of all gradients together
+    largest: float  # of them, by size
+    settings: dict[str, list]  # those no longer as they were handed in: {"lr": [before, now]}
+    own_gradients: bool = True  # unless a replay shows others than its batch's, clipped at most
 
 
 @dataclass
@@ -83,16 +87,18 @@ class Trial:
     error: str | None = None  # "ValueError: ..." if it raised
     unfinished: bool = False  # it raised NotImplementedError
     used_global: str | None = None  # the notebook's variable it reached for
-    returned: list | None = None  # entries as floats; a type name where one is no plain number
+    returned: list[float | str] | None = None  # entries as floats; a type name where one is no plain number
     returned_type: str = "NoneType"
     printed: str = ""
+    weights_kept: bool = True  # at the end, they are as the last step left them
     frozen_changed: list[str] = field(default_factory=list)
     flags_changed: list[str] = field(default_factory=list)
+    weights: str = ""  # after training, those handed over unfrozen: safetensors in base64
 
 
 @dataclass
 class TrainingRecord:
-    """The student's `train_tinybert` on a few probes."""
+    """The student's `train_tinybert` on the probes of `draws.trials`."""
 
     is_callable: bool
     kind: str
@@ -104,6 +110,15 @@ class RunRecord:
     """The notebook's own run: the loss and the number of examples of every training step."""
 
     batches: int  # an epoch
+    stopped: bool = False  # the run ended in an error
     step_losses: list[float] = field(default_factory=list)
     batch_sizes: list[int] = field(default_factory=list)
     each_epoch: list = field(default_factory=list)  # what the notebook measured after each
+
+
+@dataclass
+class HistoryRecord:
+    """The notebook's `losses`, as plain data, and the run they should come from."""
+
+    losses: list[float | str] | None
+    run: RunRecord

@@ -8,6 +8,12 @@ from dataclasses import asdict, dataclass
 from .judge import Finding
 
 MIME_TYPE = "application/vnd.autograder.verdict+json"
+POINTS = {
+    "Parameter groups": 3,
+    "Learning rate": 2,
+    "Training loop": 6,
+    "Loss history": 3,
+}
 
 
 class CheckFailed(AssertionError):
@@ -28,8 +34,12 @@ class Verdict:
     """The findings of one check. Its `repr` is the score, which nbgrader reads as partial credit."""
 
     check: str
-    max_points: float
     findings: list[Finding]
+    withheld: bool = False  # somebody should look at it before it counts
+
+    @property
+    def max_points(self):
+        return POINTS[self.check]
 
     @property
     def points(self):
@@ -49,7 +59,8 @@ class Verdict:
     def as_dict(self):
         """Return the verdict as JSON-ready data."""
         return {"check": self.check, "points": self.points, "max_points": self.max_points,
-                "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
+                "findings": [asdict(finding) for finding in self.findings],
+                "withheld": self.withheld}  # fmt: skip
 
     def as_html(self):
         """Return the verdict as a box; told apart by sign and words, not by colour alone."""

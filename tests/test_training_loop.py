@@ -8,7 +8,8 @@ from autograder import judge
 from autograder.checks import check_training_loop
 from autograder.collect import collect_training, watch
 from autograder.collect.probe import Probe
-from autograder.records import RunRecord
+from autograder.draws import Plan
+from autograder.records import HistoryRecord, RunRecord
 
 SEEDS = (8, 20031)
 
@@ -16,8 +17,8 @@ SEEDS = (8, 20031)
 def findings(function, seed=8):
     """Return what both checks find, without the notebook's own run."""
     record = collect_training(function, seed)
-    run = RunRecord(batches=1, step_losses=[0.5], batch_sizes=[3])
-    return judge.judge_training_loop(record), judge.judge_loss_history(record, [0.5], run)
+    history = HistoryRecord([0.5], RunRecord(batches=1, step_losses=[0.5], batch_sizes=[3]))
+    return judge.judge_training_loop(record), judge.judge_loss_history(record, history)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -78,11 +79,11 @@ def test_a_check_says_nothing_itself(capsys):
 
 def own_losses(losses, run):
     record = collect_training(variation(), 8)
-    return [f.rule for f in judge.judge_loss_history(record, losses, run)]
+    return [f.rule for f in judge.judge_loss_history(record, HistoryRecord(losses, run))]
 
 
 def test_the_notebooks_own_losses_come_from_its_own_run():
-    with Probe(examples=7, batch_size=3, seed=1) as probe:
+    with Probe(Plan(epochs=2, examples=7, batch_size=3, seed=1)) as probe:
         with watch(probe.model, probe.loader, 2, each_epoch=lambda: "measured") as run:
             losses = variation()(probe.model, probe.loader, probe.optimizer, num_epochs=2)
     assert run.each_epoch == ["measured", "measured"]

@@ -2,14 +2,17 @@
 
 import copy
 import inspect
+from base64 import b64encode
 
+import safetensors.torch
 import torch
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import get_total_norm
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForSequenceClassification
 
-from ..lesson import FROZEN, LEARNING_RATE, WEIGHT_DECAY
+from ..lesson import FROZEN
 from ..records import Backward, Forward, Step
 from .optimizer import plain_settings
 from .replay import Replay, explains
@@ -23,58 +26,99 @@ SIZES = dict(
     num_attention_heads=2,
     intermediate_size=16,
     max_position_embeddings=512,
+    attention_probs_dropout_prob=0.0,  # it would draw from the process's random state
 )
+LAST_TOKEN = 102  # [SEP]: a mask is 1 there too
 FIRST_TOKEN = 2000  # example i begins with this token + i, so that it can be told from any other
 
 
 class ProbeLoader(DataLoader):
-    """A DataLoader that counts how often iteration over it begins."""
+    """A DataLoader that counts how often it is gone through, and in which pass an example came."""
 
     passes = 0
+    came = {}  # {first token: pass}
 
     def __iter__(self):
         self.passes += 1
-        return super().__iter__()
+        number, self.came = self.passes, dict(self.came)
+        for batch in super().__iter__():
+            self.came |= dict.fromkeys(batch[0][:, 0].tolist(), number)
+            yield batch
+
+
+class Dropout(torch.nn.Dropout):
+    """Dropout that depends on the probe's seed and the steps so far, and on nothing else.
+
+    So two loops that take the same steps have the same losses, whatever else they draw or evaluate.
+    """
+
+    def __init__(self, p, probe, number):
+        super().__init__(p)
+        self.probe, self.number = probe, number
+
+    def forward(self, values):
+        if not self.training or self.p == 0:
+            return values
+        seed = (self.probe.plan.seed * 10_007 + self.probe.steps) * 1009 + self.number
+        draw = torch.Generator().manual_seed(seed)
+        kept = torch.rand(values.shape, generator=draw) >= self.p
+        return values * kept.to(values.device) / (1 - self.p)
 
 
 class Probe:
     """A fresh model, train_loader and optimizer; use as a context manager, then read `events`.
 
-    The model is handed over in evaluation mode, as `from_pretrained` does it.
+    The model is handed over in evaluation mode, as `from_pretrained` does it. With `replays`,
+    each step's gradients are compared with those of its batch.
     """
 
-    def __init__(self, examples, batch_size, seed):
-        torch.manual_seed(seed)
+    def __init__(self, plan, replays=False):
+        self.plan, self.steps = plan, 0
+        torch.manual_seed(plan.seed)
         self.model = BertForSequenceClassification(BertConfig(**SIZES))
+        for number, (name, module) in enumerate(list(self.model.named_modules())):
+            if isinstance(module, torch.nn.Dropout):
+                self.model.set_submodule(name, Dropout(module.p, self, number))
         # Wide enough apart that the batches of an epoch have clearly different losses.
         torch.nn.init.normal_(self.model.classifier.weight, std=1.0)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad = not name.startswith(FROZEN)
         self.model.eval()
-        self.twin = copy.deepcopy(self.model)  # for replays, out of everybody's sight
+        self.twin = copy.deepcopy(self.model) if replays else None  # out of everybody's sight
+        self.parameters = dict(self.model.named_parameters())  # once: it takes a model long to list them
+        self.start = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.flags = {name: p.requires_grad for name, p in self.parameters.items()}
+        self.moving = [(name, p) for name, p in self.parameters.items() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            [p for p in self.model.parameters() if p.requires_grad],
-            lr=LEARNING_RATE,
-            weight_decay=WEIGHT_DECAY,
+            [p for _, p in self.moving],
+            lr=2e-3,  # not the lesson's: a loop that sets those itself is seen
+            weight_decay=0.02,
+            eps=1e-4,  # or rounding errors, where a gradient should be zero, would become steps
         )
         # Lengths differ within any batch: each one has padding, so each mask matters.
-        order = torch.randperm(examples).tolist()
+        order = torch.randperm(plan.examples).tolist()
         self.rows = [
-            [FIRST_TOKEN + i, *torch.randint(1000, 1999, (2 + order[i],)).tolist()] for i in range(examples)
+            [FIRST_TOKEN + i, *torch.randint(1000, 1999, (1 + order[i],)).tolist(), LAST_TOKEN]
+            for i in range(plan.examples)
         ]
-        self.labels = torch.randint(0, 2, (examples,)).tolist()
+        self.labels = torch.randint(0, 2, (plan.examples,)).tolist()
         self.loader = ProbeLoader(
             list(zip(self.rows, self.labels)),
-            batch_size=batch_size,
+            batch_size=plan.batch_size,
             shuffle=True,
             collate_fn=self.collate,
+            generator=torch.Generator().manual_seed(plan.seed),
         )
         self.events = []
-        self.replays = {}  # by number of the forward call
-        self.start = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        self.flags = {name: p.requires_grad for name, p in self.model.named_parameters()}
+        self.replays = {} if replays else None  # by number of the forward call
+        self.flags_changed = []
+        self.dropout = dropout(self.model)
         self.settled = {}  # the weights as the last step left them
         self.settings = [plain_settings(group) for group in self.optimizer.param_groups]
+        self.held = "none"  # the gradients there were when the last backward call began
+
+    def __deepcopy__(self, memo):
+        return self  # a copy of the model belongs to the same probe
 
     @staticmethod
     def collate(batch):
@@ -89,12 +133,18 @@ class Probe:
             lambda model, args, kwargs: self.before_forward(model, args, kwargs), with_kwargs=True
         )
         self.model.register_forward_hook(lambda model, args, output: self.after_forward(output))
+        # torch.autograd.grad comes through the model too, but leaves no gradients behind.
+        bias = self.model.classifier.bias
         # After, not before: step(closure) computes the loss and its gradients inside.
-        self.handle = register_optimizer_step_post_hook(self.after_step)
+        self.handles = [
+            bias.register_post_accumulate_grad_hook(lambda bias: self.on_gradient()),
+            register_optimizer_step_post_hook(self.after_step),
+        ]
         return self
 
     def __exit__(self, *exception):
-        self.handle.remove()
+        for handle in self.handles:
+            handle.remove()
 
     def before_forward(self, model, args, kwargs):
         """Record a call before it can fail, with what reached each argument."""
@@ -103,23 +153,36 @@ class Probe:
         ids = given.get("input_ids")
         examples = self.identify(ids)
         known = bool(examples) and min(examples) >= 0
-        weights = self.weights()
-        ids_right = known and torch.equal(ids.cpu(), self.collate([(self.rows[i], 0) for i in examples])[0])
-        self.events.append(
-            Forward(
-                passed_model=model is self.model,
-                examples=examples,
-                loader_pass=self.loader.passes,
-                training=all(module.training for module in model.modules()),
-                grad_enabled=torch.is_grad_enabled(),
-                input_ids="missing" if ids is None else "right" if ids_right else "other",
-                attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
-                labels=self.describe_labels(given, examples if known else None),
-                weights_kept=all(torch.equal(weights[n], w) for n, w in self.settled.items()),
-            )
+        right_ids = known and self.collate([(self.rows[i], 0) for i in examples])[0]
+        ids_right = known and not ids.is_floating_point() and torch.equal(ids.cpu().long(), right_ids)
+        if model is self.model:
+            self.note_flags()
+        # Copies only for a replay, which comes later.
+        weights = self.weights() if self.replays is not None else dict(self.moving)
+        forward = Forward(
+            passed_model=model is self.model,
+            examples=examples,
+            loader_pass=self.pass_of(examples),
+            training=model.training,
+            dropout=dropout(model) == self.dropout and all(m.training for m in model.modules()),
+            grad_enabled=torch.is_grad_enabled(),
+            input_ids="missing" if ids is None else "right" if ids_right else "other",
+            attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
+            labels=self.describe_labels(given, examples if known else None),
+            weights_kept=all(torch.equal(weights[n], w) for n, w in self.settled.items()),
         )
-        if model is self.model and torch.is_grad_enabled():
+        tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
+        described = {forward.input_ids, forward.attention_mask, forward.labels}
+        if described != {"right"} or set(tensors) != {"input_ids", "attention_mask", "labels"}:
+            forward.given = {name: value.tolist() for name, value in tensors.items()}
+        self.events.append(forward)
+        if self.replays is not None and model is self.model and torch.is_grad_enabled():
             self.replays[self.forwards() - 1] = Replay(model, weights, args, kwargs)
+
+    def pass_of(self, examples):
+        """Return the pass over the loader in which examples came; the last one for any others."""
+        first = examples[0] + FIRST_TOKEN if examples else None
+        return self.loader.came.get(first, self.loader.passes)
 
     def forwards(self):
         return sum(isinstance(event, Forward) for event in self.events)
@@ -143,52 +206,63 @@ class Probe:
         last = self.events[-1]
         if isinstance(last, Backward) and last.forward == number and of == "logits":
             return  # the same backward call, one node further down
+        self.held = self.gradients_now()
         self.events.append(
             Backward(
                 forward=number,
                 of=of,
                 scale=gradient.item() if of == "loss" else 1.0,
-                left_over=self.has_gradients(),
+                left_over=False,
+                gradient=gradient.tolist() if of == "logits" else None,
             )
         )
+
+    def on_gradient(self):
+        """Note whether a backward call has added to gradients that were there before."""
+        if self.events and isinstance(self.events[-1], Backward):
+            self.events[-1].left_over = self.held == "some"
 
     def after_step(self, optimizer, args, kwargs):
         """Record a step of any optimizer in the process."""
+        found = [p.grad for _, p in self.moving if p.grad is not None]
         self.events.append(
             Step(
                 passed_optimizer=optimizer is self.optimizer,
-                has_gradients=self.has_gradients(),
-                settings_kept=self.settings_kept(),
+                gradients=self.gradients_now(),
+                norm=float(get_total_norm(found)) if found else 0.0,
+                largest=max((float(g.abs().max()) for g in found), default=0.0),
+                settings=self.changed_settings(),
                 own_gradients=self.own_gradients(),
             )
         )
+        self.steps += 1
         self.settled = self.weights()
 
-    def moving(self):
-        """Yield (name, parameter) of what a step would move: what was handed over unfrozen."""
-        return ((name, p) for name, p in self.model.named_parameters() if self.flags.get(name))
-
     def weights(self):
-        return {name: p.detach().clone() for name, p in self.moving()}
+        return {name: p.detach().clone() for name, p in self.moving}
 
-    def gradients(self):
-        return {name: p.grad for name, p in self.moving()}
-
-    def has_gradients(self):
-        """Whether any parameter that a step would move holds a gradient other than zero."""
-        return any(g is not None and bool(g.any()) for g in self.gradients().values())
+    def gradients_now(self):
+        """Say whether parameters that a step would move hold "some" gradients, "zero", or "none"."""
+        found = [p.grad for _, p in self.moving if p.grad is not None]
+        return "some" if any(bool(g.any()) for g in found) else "zero" if found else "none"
 
     def own_gradients(self):
         """Whether the gradients are those of the batch that was differentiated last."""
         last = next((e.forward for e in reversed(self.events) if isinstance(e, Backward)), None)
-        if last not in self.replays:
+        if last not in (self.replays or {}):
             return True  # no backward, or another model: there are rules for these
         expected = self.replays[last].gradients(self.twin)
-        return expected is None or explains(expected, self.gradients())
+        return expected is None or explains(expected, {name: p.grad for name, p in self.moving})
 
-    def settings_kept(self):
-        """Whether the optimizer's settings are those it was handed over with."""
-        return [plain_settings(group) for group in self.optimizer.param_groups] == self.settings
+    def changed_settings(self):
+        """Return {setting: [as handed over, now]} of those that differ; a scheduler's own are none."""
+        changed = {}
+        for was, group in zip(self.settings, self.optimizer.param_groups):
+            now = plain_settings(group)
+            changed |= {key: [value, now.get(key)] for key, value in was.items() if now.get(key) != value}
+        if len(self.optimizer.param_groups) != len(self.settings):
+            changed["param_groups"] = [len(self.settings), len(self.optimizer.param_groups)]
+        return changed
 
     def identify(self, ids):
         """Return the example number of each row of `ids` (batch, tokens); -1 if it is none."""
@@ -229,8 +303,30 @@ class Probe:
             return "float"
         return "right" if expected is not None and matches(labels) else "other"
 
+    def note_flags(self):
+        """Note which parameters have been frozen or unfrozen by now."""
+        changed = [n for n, p in self.parameters.items() if p.requires_grad != self.flags[n]]
+        self.flags_changed += [n for n in changed if n not in self.flags_changed]
+
+    def weights_kept(self):
+        """Whether the weights are still as the last step left them."""
+        weights = self.weights()
+        return all(torch.equal(weights[n], w) for n, w in self.settled.items())
+
     def changes(self):
-        """Return the names of frozen parameters that moved, and of those whose flag changed."""
+        """Return the names of frozen parameters that moved, and of those whose flag changed meanwhile."""
         now = dict(self.model.named_parameters())
         moved = [n for n, flag in self.flags.items() if not flag and not torch.equal(now[n], self.start[n])]
-        return moved, [n for n, flag in self.flags.items() if now[n].requires_grad != flag]
+        self.note_flags()
+        return moved, self.flags_changed
+
+    def packed_weights(self):
+        """Return the weights that were handed over unfrozen, as safetensors in base64."""
+        now = dict(self.model.named_parameters())
+        kept = {name: now[name].detach().float().cpu().contiguous() for name, _ in self.moving if name in now}
+        return b64encode(safetensors.torch.save(kept)).decode()
+
+
+def dropout(model):
+    """Return the probability of each dropout layer."""
+    return [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]

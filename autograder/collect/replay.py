@@ -5,14 +5,16 @@ from torch.func import functional_call
 
 
 class Replay:
-    """A forward call as it was about to happen: weights, random state, modes and arguments.
+    """A forward call as it was about to happen: weights, modes, precision and arguments.
 
     weights: {name: tensor}, copies of the parameters whose gradients matter.
     """
 
     def __init__(self, model, weights, args, kwargs):
         self.weights, self.args, self.kwargs = weights, args, kwargs
-        self.random_state = torch.get_rng_state()
+        self.precision = dict(
+            dtype=torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu")
+        )
         self.modes = {name: module.training for name, module in model.named_modules()}
 
     def gradients(self, twin):
@@ -22,8 +24,7 @@ class Replay:
         """
         for name, module in twin.named_modules():
             module.training = self.modes[name]
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.set_rng_state(self.random_state)
+        with torch.enable_grad(), torch.autocast("cpu", **self.precision):
             leaves = {name: weight.requires_grad_() for name, weight in self.weights.items()}
             output = functional_call(twin, leaves, self.args, self.kwargs)
             if output[0].dim():

@@ -13,10 +13,10 @@ def watch(model, train_loader, num_epochs, each_epoch=lambda: None):
     """Show a progress bar over the training steps of `model` and record each step's loss.
 
     Yields the RunRecord that fills up meanwhile; `each_epoch` is called after every epoch
-    and its results are kept there. A forward call with gradients is a step, so validation
-    passes inside the loop are left out.
+    and its results are kept there. A forward call that gradients flow back to is a step, so
+    validation passes inside the loop are left out.
     """
-    record = RunRecord(batches=len(train_loader))
+    record, others = RunRecord(batches=len(train_loader)), RunRecord(batches=len(train_loader))
     bar = tqdm(total=num_epochs * len(train_loader), unit="step", desc="training")
 
     def end_epochs():
@@ -30,9 +30,17 @@ def watch(model, train_loader, num_epochs, each_epoch=lambda: None):
 
     def after_forward(model, args, output):
         if output[0].dim() == 0 and output[0].requires_grad:
-            record.step_losses.append(output[0].item())
-            record.batch_sizes.append(len(output[1]))
-            bar.update()
+            loss, size = output[0].item(), len(output[1])
+            note(others, loss, size)
+            output[1].register_hook(lambda gradient: learn(loss, size))
+
+    def learn(loss, size):
+        note(record, loss, size)
+        bar.update()
+
+    def note(where, loss, size):
+        where.step_losses.append(loss)
+        where.batch_sizes.append(size)
 
     handles = [
         model.register_forward_pre_hook(before_forward),
@@ -40,7 +48,12 @@ def watch(model, train_loader, num_epochs, each_epoch=lambda: None):
     ]
     try:
         yield record
+        if not record.step_losses:  # a loop that learns nothing still has a history
+            record.step_losses, record.batch_sizes = others.step_losses, others.batch_sizes
         end_epochs()
+    except BaseException:
+        record.stopped = True
+        raise
     finally:
         for handle in handles:
             handle.remove()

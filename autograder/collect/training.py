@@ -3,12 +3,14 @@
 import functools
 import inspect
 import numbers
-import random
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 
 import torch
 from IPython.utils.capture import capture_output
 
+from .. import draws
+from ..lesson import NUM_EPOCHS
 from ..records import TrainingRecord, Trial
 from .probe import Probe
 
@@ -48,6 +50,22 @@ def tripwires(function):
 
 
 @contextmanager
+def bound_before(*streams):
+    """Send to the captured streams what is written to those that were there before them.
+
+    Some have imported `stdout` by its name, and it still is the old one.
+    """
+    with suppress(AttributeError):  # streams that take no attributes: not a kernel's
+        for stream, captured in zip(streams, (sys.stdout, sys.stderr)):
+            stream.write = captured.write
+    try:
+        yield
+    finally:
+        for stream in streams:
+            vars(stream).pop("write", None)
+
+
+@contextmanager
 def one_thread():
     """Compute on one thread: the probes are so small that more only wait for each other."""
     threads = torch.get_num_threads()
@@ -58,41 +76,45 @@ def one_thread():
         torch.set_num_threads(threads)
 
 
-def collect_training(train_tinybert, seed):
-    """Run `train_tinybert` on three probes drawn from `seed`; return the TrainingRecord.
+def collect_training(train_tinybert, seed, as_evidence=False):
+    """Run `train_tinybert` on the probes that `seed` draws; return the TrainingRecord.
 
-    The trials differ in the number of epochs, batches and examples; the last batch is
-    ragged, and the last trial leaves `num_epochs` to its default. The process's random
-    state is left as it was.
+    As evidence it holds the weights that training ended with; else the steps are replayed, to
+    see whose gradients they followed. The process's random state is left as it was.
     """
     kind = type(train_tinybert).__name__
     if not callable(train_tinybert):
         return TrainingRecord(is_callable=False, kind=kind)
-    draw = random.Random(seed)
     record = TrainingRecord(is_callable=True, kind=kind)
     with torch.random.fork_rng(), one_thread():
-        for epochs in (*draw.sample((2, 3, 4), 2), None):
-            batches = 2 if epochs is None else draw.choice((3, 4))
-            batch_size = draw.choice((3, 4))
-            examples = batches * batch_size - draw.choice((1, 2))
-            trial = run(train_tinybert, epochs, examples, batch_size, draw.randrange(2**31))
+        for plan in draws.trials(seed):
+            # The last trial is about the number of epochs: its steps are as the others'.
+            probe = Probe(plan, replays=not as_evidence and plan.epochs is not None)
+            trial = run(train_tinybert, probe)
+            trial.weights = probe.packed_weights() if as_evidence else ""
             record.trials.append(trial)
             if trial.error or trial.used_global:  # the next trial would only say it again
                 break
     return record
 
 
-def run(train_tinybert, epochs, examples, batch_size, seed):
-    """Call the loop once on a fresh probe and return the Trial."""
-    trial = Trial(
-        num_epochs=10 if epochs is None else epochs,
-        default_epochs=epochs is None,
-        examples=examples,
-        batches=-(-examples // batch_size),
+def new_trial(plan):
+    """Return the Trial of a plan before anything has happened."""
+    return Trial(
+        num_epochs=NUM_EPOCHS if plan.epochs is None else plan.epochs,
+        default_epochs=plan.epochs is None,
+        examples=plan.examples,
+        batches=plan.batches,
     )
-    settings = {} if epochs is None else {"num_epochs": epochs}
-    with Probe(examples, batch_size, seed) as probe, tripwires(train_tinybert):
-        with capture_output() as captured, torch.enable_grad():
+
+
+def run(train_tinybert, probe):
+    """Call the loop once on a fresh probe and return the Trial."""
+    trial = new_trial(probe.plan)
+    settings = {} if trial.default_epochs else {"num_epochs": trial.num_epochs}
+    with probe, tripwires(train_tinybert):
+        streams = sys.stdout, sys.stderr
+        with capture_output() as captured, bound_before(*streams), torch.enable_grad():
             try:
                 returned = train_tinybert(probe.model, probe.loader, probe.optimizer, **settings)
             except UsedGlobal as error:
@@ -106,6 +128,7 @@ def run(train_tinybert, epochs, examples, batch_size, seed):
     trial.events = probe.events
     trial.printed = captured.stdout + captured.stderr
     trial.frozen_changed, trial.flags_changed = probe.changes()
+    trial.weights_kept = probe.weights_kept()
     return trial
 
 

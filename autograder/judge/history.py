@@ -3,45 +3,68 @@
 import math
 import re
 
-from ..records import RunRecord, TrainingRecord, Trial
+from ..records import HistoryRecord, RunRecord, TrainingRecord, Trial
 from .finding import Finding
 from .iterations import by_epoch, iterations
-from .training import never_trained, not_written
+from .training import judge_training_loop, lacks_default, never_trained, not_written
 
 HINT = "Hint 6 under TODO #2"
 TOLERANCE = 1e-4  # a running mean in float32 over a few batches stays well below
 
 
-def judge_loss_history(record: TrainingRecord, losses, run: RunRecord, points=3) -> list[Finding]:
-    """Judge what the trials returned and printed, then the notebook's own `losses`."""
+def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None, points=3) -> list[Finding]:
+    """Judge what the trials returned and printed, then the notebook's own `losses`.
+
+    loop: the findings of `judge_training_loop`, where they are known already.
+    """
     if not record.is_callable:
         return [not_written(record, points)]
     for trial in record.trials:
         fatal = never_trained(trial, points)
         if fatal:
             return [fatal]
-        if trial.error:
+        if trial.error and not lacks_default(trial):
             return [did_not_finish(trial, points)]
     findings = {}
+    loop = judge_training_loop(record) if loop is None else loop
+    # Whoever trains on another loss notes another loss: that is one mistake, and the loop's.
+    other_loss = any(finding.rule in ("labels", "loss_from_model", "nothing_else") for finding in loop)
     for trial in record.trials:
-        for rule in (returned, epochs, means, printed):
-            finding = rule(trial)
-            if finding:
-                findings.setdefault(finding.rule, finding)
-                break  # a wrong history makes wrong lines, not the other way round
-    if not findings:
-        finding = own_run(losses, run)
+        if lacks_default(trial):
+            findings.setdefault("epochs", no_default(trial))
+            continue
+        found = returned(trial) or epochs(trial) or means(trial, other_loss)
+        # A wrong history makes wrong lines, not the other way round; but it does not make none.
+        if found is None or not printed_numbers(trial.printed):
+            lines = printed(trial)
+            if lines:
+                findings.setdefault(lines.rule, lines)
+        if found:
+            findings.setdefault(found.rule, found)
+    # What the loop does wrong shows in the losses too, and has a check of its own.
+    if not findings and not loop:
+        finding = own_run(history.losses, history.run)
         return [finding] if finding else []
     return list(findings.values())
 
 
 def did_not_finish(trial, points):
     return Finding(
-        "returned", points,
+        "runs", points,
         f"`train_tinybert` stopped with {trial.error}, so there is no history to look at.",
         "a list with one mean loss for every epoch.",
         "Mend the training loop first: the check above says more.",
         "Hints under TODO #2",
+    )  # fmt: skip
+
+
+def no_default(trial):
+    return Finding(
+        "epochs", 2,
+        f"Called without num_epochs, `train_tinybert` stopped with {trial.error}.",
+        f"the default `num_epochs={trial.num_epochs}` in its first line.",
+        "Whoever calls it without a number of epochs gets an error and no training.",
+        HINT,
     )  # fmt: skip
 
 
@@ -79,7 +102,7 @@ def epochs(trial: Trial):
     count, asked = len(trial.returned), trial.num_epochs
     found = iterations(trial)
     ran = len(by_epoch(trial, found))
-    call = "no num_epochs, so the default of 10," if trial.default_epochs else f"num_epochs={asked}"
+    call = f"no num_epochs, so the default of {asked}," if trial.default_epochs else f"num_epochs={asked}"
     # Batch by batch the mistake is in the list; with another number of passes, in the loop.
     if count == asked and (ran == asked or ran == 1 != asked):
         return None
@@ -102,8 +125,11 @@ def epochs(trial: Trial):
     return Finding("epochs", 2, observed, f"{asked} epochs and {asked} losses.", why, HINT)
 
 
-def means(trial: Trial):
-    """Every entry is the mean of its epoch's batch losses, by batch or by example."""
+def means(trial: Trial, other_loss=False):
+    """Every entry is the mean of its epoch's batch losses, by batch or by example.
+
+    other_loss: the loop trains on a loss that is not the model's; its mean is not known here.
+    """
     groups = by_epoch(trial, iterations(trial))
     losses = [[i.forward.loss or 0.0 for i in group] for group in groups]
     sizes = [[len(i.forward.examples) for i in group] for group in groups]
@@ -134,6 +160,8 @@ def means(trial: Trial):
         ],
     }
     named = next((text for text, values in guesses.items() if matches(trial.returned, values)), None)
+    if other_loss and not named:
+        return None
     pairs = list(enumerate(zip(trial.returned, wanted), start=1))
     k, (entry, mean) = next((p for p in pairs if not near(*p[1], TOLERANCE)), pairs[0])
     observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
@@ -146,27 +174,67 @@ def means(trial: Trial):
     )  # fmt: skip
 
 
+MOST, LONGEST = 100_000, 500  # characters of what is printed, and of a line, that are looked at
+NUMBER = r"nan|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+
+
+def printed_numbers(text) -> list[list[float]]:
+    """Return the numbers after the word loss in lines such as `Epoch 1, Loss: 0.6931`."""
+    return [numbers for _, numbers in epoch_lines(text)]
+
+
+def epoch_lines(text):
+    """Return (epoch, [the first numbers after the word loss]) of such lines."""
+    found = []
+    for line in text[:MOST].splitlines():
+        line = re.sub(r"\x1b\[[\d;]*m", "", line[:LONGEST])  # colours
+        match = re.search(r"epoch\D*(\d+)(.*)", line, re.IGNORECASE)
+        _, loss, rest = match.group(2).lower().partition("loss") if match else ("", "", "")
+        if loss:
+            found.append((int(match.group(1)), [float(n) for n in re.findall(NUMBER, rest)[:4]]))
+    return found
+
+
+def printed_losses(text) -> list[float]:
+    """Return the first number of each such line."""
+    return [numbers[0] for numbers in printed_numbers(text) if numbers]
+
+
 def printed(trial: Trial):
     """A line for every epoch, with the epoch's number and its mean loss."""
-    lines = re.findall(
-        r"epoch\D*?(\d+).*?loss\D*?(nan|\d+(?:\.\d+)?(?:e[+-]?\d+)?)", trial.printed, re.IGNORECASE
-    )
-    shown = [float(value) for _, value in lines]
+    shown = printed_numbers(trial.printed)
+    labels = {epoch for epoch, _ in epoch_lines(trial.printed)}
     expected = "`Epoch 1, Loss: 0.6931` and so on, one line an epoch."
     wanted = iter(shown)
-    if all(any(near(value, loss, 0.006) for value in wanted) for loss in trial.returned):
-        return None
-    if not lines:
+    entries = trial.returned or []
+    # In their order, each in a line of its own.
+    if shown and all(any(shows(numbers, loss) for numbers in wanted) for loss in entries):
+        if len(labels) >= min(trial.num_epochs, len(entries)):
+            return None
+        return Finding(
+            "printed", 1,
+            f"The epoch lines carry only {len(labels)} different numbers for {trial.num_epochs} epochs.",
+            expected,
+            "Without its number a line does not say which epoch it is about.",
+            HINT,
+        )  # fmt: skip
+    if not shown:
         observed = "No epoch lines were printed."
         why = "A run of minutes that says nothing leaves you guessing; print the mean once an epoch."
     else:
-        observed = f"{len(lines)} epoch lines were printed, and not all show the returned means."
+        observed = f"{len(shown)} epoch lines were printed, and not all show the returned means."
         why = "Print the same number that you append, after the loop over batches."
     return Finding("printed", 1, observed, expected, why, HINT)
 
 
+def shows(numbers, loss):
+    return isinstance(loss, float) and any(near(value, loss, 0.006) for value in numbers)
+
+
 def own_run(losses, run: RunRecord):
     """The notebook's own `losses` came from its own run."""
+    if run.stopped:
+        return None  # the function runs on the probes: what stopped it was handed in, by TODO #1
     if losses is None or not run.step_losses:
         return Finding(
             "own_run", 1,
@@ -195,7 +263,7 @@ def batch_means(losses):
 
 def example_means(losses, sizes):
     return [
-        sum(loss * size for loss, size in zip(epoch, counts)) / sum(counts)
+        sum(loss * size for loss, size in zip(epoch, counts)) / max(1, sum(counts))
         for epoch, counts in zip(losses, sizes)
     ]
 

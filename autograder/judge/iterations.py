@@ -18,6 +18,7 @@ class Iteration:
 def iterations(trial: Trial) -> list[Iteration]:
     """Return the trial's training iterations: extra validation passes are left out."""
     found, forwards = [], []
+    learnt_from = {event.forward for event in trial.events if isinstance(event, Backward)}
     for event in trial.events:
         match event:
             case Forward():
@@ -29,12 +30,23 @@ def iterations(trial: Trial) -> list[Iteration]:
                 owner.early_steps, owner.steps = len(owner.steps), []
                 owner.backwards.append(event)
             case Step() if forwards:
-                # What was evaluated since, without gradients, has no part in a step.
-                learning = [i for i in forwards if i.forward.grad_enabled] or forwards
+                # What was only evaluated since has no part in a step.
+                learning = [i for n, i in enumerate(forwards) if n in learnt_from]
+                learning = learning or [i for i in forwards if i.forward.grad_enabled] or forwards
                 learning[-1].steps.append(event)
     known = [i for i in found if i.forward.examples and min(i.forward.examples) >= 0]
-    differentiated = [i for i in found if i.backwards]
-    return differentiated or known or found
+    if not any(i.backwards for i in found):
+        return known or found
+    # A batch without a backward belongs to training if others of its pass have one, and it was
+    # not run for the second time, to evaluate.
+    done = {key(i) for i in found if i.backwards}
+    modes = {mode for mode, _ in done}
+    forgotten = [i for i in known if i.forward.grad_enabled and key(i)[0] in modes and key(i) not in done]
+    return [i for i in found if i.backwards or any(i is other for other in forgotten)]
+
+
+def key(i):
+    return (i.forward.loader_pass, i.forward.training), frozenset(i.forward.examples)
 
 
 def by_epoch(trial, found):
@@ -43,6 +55,7 @@ def by_epoch(trial, found):
     for i in found:
         passes.setdefault(i.forward.loader_pass, []).append(i)
     groups = list(passes.values())
-    if len(groups) == 1 and len(found) > trial.batches:
+    as_asked = len(found) == trial.num_epochs * trial.batches != 0 and len(groups) != trial.num_epochs
+    if as_asked or len(groups) == 1 and len(found) > trial.batches:
         return [found[k : k + trial.batches] for k in range(0, len(found), trial.batches)]
     return groups

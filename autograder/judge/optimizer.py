@@ -1,12 +1,63 @@
 """Judge the student's optimizer: which parameters it holds, and how it is set."""
 
+import math
 from collections import Counter
+from dataclasses import dataclass
 
+from .. import draws
 from ..lesson import LEARNING_RATE, WEIGHT_DECAY
-from ..records import OptimizerRecord
+from ..records import Movement, OptimizerRecord
 from .finding import Finding, listing
 
 HINTS = "Hints under TODO #1"
+
+
+@dataclass
+class Update:
+    """What one optimizer step did to one parameter, measured from its values."""
+
+    moved: bool
+    lr: float | None = None  # None: the step was not one that AdamW takes
+    weight_decay: float | None = None  # None: all its values are zero, so decay leaves no trace
+
+
+def updates(record: OptimizerRecord, seed):
+    """Return {parameter name: Update}; empty where no step was measured."""
+    return {
+        name: fit(movement, draws.gradients(seed, name, len(movement.before)))
+        for name, movement in record.movements.items()
+    }
+
+
+def fit(movement: Movement, gradients):
+    """Fit lr and weight_decay to one parameter's movement.
+
+    AdamW's first step is w - lr * sign(g) - lr * weight_decay * w (Loshchilov & Hutter 2019,
+    https://arxiv.org/abs/1711.05101), so a least-squares fit of the movement on sign(g) and w
+    gives both settings back.
+    """
+    signs = [1.0 if gradient > 0 else -1.0 for gradient in gradients]
+    moved = [before - after for before, after in zip(movement.before, movement.after)]
+    if not any(moved):
+        return Update(moved=False)
+    if not all(map(math.isfinite, moved)):
+        return Update(moved=True)
+    weights = movement.before
+    cross, squares = dot(signs, weights), dot(weights, weights)
+    determinant = len(signs) * squares - cross**2
+    if determinant > 1e-12:
+        lr = (squares * dot(signs, moved) - cross * dot(weights, moved)) / determinant
+        decay = (len(signs) * dot(weights, moved) - cross * dot(signs, moved)) / determinant
+    else:
+        lr, decay = dot(signs, moved) / len(signs), 0.0
+    rest = [m - lr * s - decay * w for m, s, w in zip(moved, signs, weights)]
+    if dot(rest, rest) > 1e-4 * dot(moved, moved) or lr <= 0:
+        return Update(moved=True)
+    return Update(True, lr, decay / lr if determinant > 1e-12 else None)
+
+
+def dot(values, others):
+    return sum(value * other for value, other in zip(values, others))
 
 
 def not_an_optimizer(record: OptimizerRecord, points):
@@ -25,7 +76,7 @@ def not_an_optimizer(record: OptimizerRecord, points):
     return Finding("is_optimizer", points, observed, "an instance of `torch.optim.AdamW`.", why, HINTS)
 
 
-def judge_parameter_groups(record: OptimizerRecord, points=3) -> list[Finding]:
+def judge_parameter_groups(record: OptimizerRecord, seed=None, points=3) -> list[Finding]:
     """Exactly the unfrozen parameters, each once, over all groups."""
     problem = not_an_optimizer(record, points)
     if problem:
@@ -34,8 +85,8 @@ def judge_parameter_groups(record: OptimizerRecord, points=3) -> list[Finding]:
     if set(record.trainable) != wanted:
         return [changed_freeze(record, wanted, points)]
     held = Counter(name for group in record.groups for name in group.names)
-    if record.updates:  # what moves when every parameter has a gradient is what counts
-        held = Counter({name: held[name] or 1 for name, u in record.updates.items() if u.moved})
+    if record.movements:  # what moves when every parameter has a gradient is what counts
+        held = Counter({name: held[name] or 1 for name, u in updates(record, seed).items() if u.moved})
     findings = []
     foreign = sum(group.foreign for group in record.groups)
     if foreign and not held:
@@ -49,12 +100,14 @@ def judge_parameter_groups(record: OptimizerRecord, points=3) -> list[Finding]:
             )
         ]  # fmt: skip
     if not held:
+        still = any(group.names and group.settings.get("lr") == 0 for group in record.groups)
         return [
             Finding(
                 "missing", points,
-                "The optimizer moves no parameter of `model` at all.",
+                "The optimizer moves no parameter of `model` at all"
+                + (": its learning rate is 0." if still else "."),
                 f"the {len(wanted)} unfrozen ones.",
-                "A generator that was looped over before is empty the second time.",
+                AT_ZERO if still else "A generator that was looped over before is empty the second time.",
                 "Hint 2 under TODO #1",
             )
         ]  # fmt: skip
@@ -131,7 +184,7 @@ def changed_freeze(record, wanted, points):
     )  # fmt: skip
 
 
-def judge_learning_rate(record: OptimizerRecord, points=2) -> list[Finding]:
+def judge_learning_rate(record: OptimizerRecord, seed=None, points=2) -> list[Finding]:
     """AdamW, the learning rate in every group, and the weight decay."""
     problem = not_an_optimizer(record, points)
     if problem:
@@ -141,15 +194,18 @@ def judge_learning_rate(record: OptimizerRecord, points=2) -> list[Finding]:
     if kind_matters:
         findings.append(
             Finding(
-                "adamw", 1,
+                # Of the others none takes a step of this length at this rate.
+                "adamw", 1 if record.kind == "Adam" else 2,
                 f"The optimizer is {record.kind}.",
                 "`torch.optim.AdamW`.",
-                "Adam adds the decay to the gradient, where it is rescaled with it, and SGD has one "
-                "rate for all weights; AdamW decays the weights themselves.",
+                "Adam adds the decay to the gradient, where it is rescaled with it; AdamW decays the "
+                "weights themselves." if record.kind == "Adam"
+                else "It takes other steps than AdamW, and a rate means something else to it.",
                 "Hint 1 under TODO #1",
             )
         )  # fmt: skip
-    rates = sorted({rate for rate in learning_rates(record) if not close(rate, LEARNING_RATE, 0.01)})
+    measured = updates(record, seed)
+    rates = wrong_rates(record, measured)
     if rates:
         findings.append(
             Finding(
@@ -162,7 +218,17 @@ def judge_learning_rate(record: OptimizerRecord, points=2) -> list[Finding]:
                 "Hint 3 under TODO #1",
             )
         )  # fmt: skip
-    elif record.updates and any(u.moved and u.lr is None for u in record.updates.values()):
+    elif any(group.settings.get("maximize") for group in record.groups):
+        findings.append(
+            Finding(
+                "adamw", 2,
+                "The optimizer climbs: it was made with `maximize=True`.",
+                "AdamW that goes down, as it does by default.",
+                "Each step makes the loss larger.",
+                "Hint 1 under TODO #1",
+            )
+        )  # fmt: skip
+    elif any(u.moved and u.lr is None for u in measured.values()):
         if not kind_matters:
             findings.append(
                 Finding(
@@ -174,12 +240,13 @@ def judge_learning_rate(record: OptimizerRecord, points=2) -> list[Finding]:
                     "Hint 1 under TODO #1",
                 )
             )  # fmt: skip
-    decays = wrong_decays(record)
+    decays = wrong_decays(record, measured)
     if decays and not kind_matters:
         findings.append(
             Finding(
                 "weight_decay", 1,
-                f"The weight decay is {', '.join(f'{decay:g}' for decay in decays)}.",
+                f"The weight decay is {', '.join(f'{decay:g}' for decay in sorted(set(decays.values())))}"
+                + (f" for {listing(decays)}." if len(record.groups) > 1 else "."),
                 f"{WEIGHT_DECAY:g} (only biases and LayerNorm weights may be exempt).",
                 "Weight decay pulls every weight a little towards zero at each step; how strongly "
                 "is a setting of this experiment.",
@@ -193,10 +260,17 @@ def close(value, target, tolerance):
     return abs(value - target) <= tolerance * abs(target)
 
 
-def learning_rates(record):
-    """The rates that are set, and those that a step really takes."""
-    yield from (group.settings.get("lr", 0.0) for group in record.groups if group.names)
-    yield from (float(f"{u.lr:.2g}") for u in record.updates.values() if u.lr is not None)
+def wrong_rates(record, measured):
+    """The learning rates, as set and as measured, that are not the lesson's.
+
+    What Adam's relatives take as a first step is another one, and has its own finding.
+    """
+    held = Counter(name for group in record.groups for name in group.names)
+    rates = {group.settings.get("lr", 0.0) for group in record.groups if group.names}
+    if record.decoupled or record.kind == "Adam":
+        taken = {u.lr / max(1, held[n]) for n, u in measured.items() if u.lr is not None}
+        rates |= {float(f"{lr:.2g}") for lr in taken if not any(close(lr, rate, 0.02) for rate in rates)}
+    return sorted(rate for rate in rates if not close(rate, LEARNING_RATE, 0.01))
 
 
 def groups_off(record):
@@ -204,7 +278,12 @@ def groups_off(record):
     return sum(not close(group.settings.get("lr", 0.0), LEARNING_RATE, 0.01) for group in record.groups)
 
 
+AT_ZERO = "A schedule with a warm-up sets the rate to 0 as soon as it is made."
+
+
 def explain_rate(rate):
+    if rate == 0:
+        return AT_ZERO
     if close(rate, 1e-3, 0.01):
         return "1e-3 is what AdamW takes when you pass no lr."
     if close(rate, 2e-5, 0.01):
@@ -219,17 +298,16 @@ def may_skip_decay(name):
     return name.endswith(".bias") or "LayerNorm" in name
 
 
-def wrong_decays(record):
-    """The weight decays, as set and as measured, that are not the lesson's."""
-    wrong = set()
+def wrong_decays(record, measured):
+    """Return {parameter: weight decay}, as set or else as measured, where it is not the lesson's."""
+    wrong = {}
     for group in record.groups:
         decay = group.settings.get("weight_decay", 0.0)
-        exempt = decay == 0 and group.names and all(map(may_skip_decay, group.names))
-        if group.names and not exempt and not close(decay, WEIGHT_DECAY, 0.01):
-            wrong.add(decay)
+        if not close(decay, WEIGHT_DECAY, 0.01):
+            wrong |= {n: decay for n in group.names if decay or not may_skip_decay(n)}
     if not wrong:
-        for name, update in record.updates.items():
+        for name, update in measured.items():
             decay = update.weight_decay
             if decay is not None and not may_skip_decay(name) and not close(decay, WEIGHT_DECAY, 0.2):
-                wrong.add(round(decay, 3))
-    return sorted(wrong)
+                wrong[name] = round(decay, 3)
+    return wrong

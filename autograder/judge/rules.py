@@ -5,6 +5,8 @@ where an earlier one explains a trial, the later ones that would only report its
 stay silent.
 """
 
+from collections import Counter
+
 from ..records import Step, Trial
 from .finding import Finding, listing
 from .iterations import by_epoch, iterations
@@ -74,8 +76,8 @@ def loss_from_model(trial: Trial):
                 "differ without a warning, for instance after a softmax too many.",
                 "Hint 3 under TODO #2",
             )  # fmt: skip
-        scaled = [b.scale for b in i.backwards if b.of == "loss" and abs(b.scale - 1) > 1e-3]
-        if scaled:
+        scaled = [b.scale for b in i.backwards if b.of == "loss" and not abs(b.scale - 1) <= 1e-3]
+        if scaled and not accumulates(iterations(trial)):
             return Finding(
                 "loss_from_model", 2,
                 f"backward() ran on {scaled[0]:g} times the loss of the batch.",
@@ -89,13 +91,21 @@ def loss_from_model(trial: Trial):
 def train_mode(trial: Trial):
     """The model is in training mode for every training step."""
     modes = [i.forward.training for i in iterations(trial)]
-    if all(modes):
+    silent = sum(not i.forward.dropout for i in iterations(trial))
+    if not silent:
         return None
-    if modes[0]:
+    off = modes.count(False)
+    if not off:
+        observed = f"Dropout was off in {silent} of {len(modes)} training steps, in training mode."
+        why = "A layer with p = 0 or in evaluation mode drops nothing, and the model memorizes sooner."
+    elif modes[0] and True in modes[modes.index(False) :]:
+        observed = f"The model was in evaluation mode in {off} of {len(modes)} training steps."
+        why = "After an evaluation with `model.eval()`, training mode has to be switched on again."
+    elif modes[0]:
         observed = f"Training mode was left after {modes.index(False)} steps and never came back."
         why = "After a validation pass with `model.eval()`, training mode has to be switched on again."
     else:
-        observed = "The model was trained in evaluation mode."
+        observed = f"The model was in evaluation mode in {off} of {len(modes)} training steps."
         why = "`from_pretrained` hands a model over in evaluation mode, where dropout is off."
     return Finding(
         "train_mode", 1, observed, "`model.train()` before the first batch of every epoch.", why,
@@ -106,21 +116,36 @@ def train_mode(trial: Trial):
 def backward(trial: Trial):
     """Each batch's loss is differentiated once."""
     found = iterations(trial)
-    if not any(i.backwards for i in found):
-        detached = not all(i.forward.grad_enabled for i in found)
+    ran = sum(bool(i.backwards) for i in found)
+    if not ran:
+        disabled = not all(i.forward.grad_enabled for i in found)
+        if trial.error and not disabled:
+            return None  # it stopped before backward, for another reason
+        if disabled:
+            observed = "The model ran without gradients."
+            why = "`torch.no_grad()` is for evaluation: nothing is recorded that could be differentiated."
+        else:
+            observed = "backward() was never called on the loss that the model returned."
+            why = "Without it no parameter gets a gradient, and step() has nothing to follow. What "
+            why += "`.detach()`, `.data`, `.item()` or `torch.tensor(loss)` give no longer knows the model."
         return Finding(
-            "backward", 4,
-            "The model ran without gradients." if detached else "backward() was never called on the loss.",
-            "`backward()` on every batch's loss, with gradients enabled.",
-            "`torch.no_grad()` is for evaluation: nothing is recorded that could be differentiated."
-            if detached
-            else "Without it no parameter gets a gradient, and step() has nothing to follow.",
+            "backward", 4, observed, "`backward()` on every batch's loss, with gradients enabled.", why,
             "Hint 5 under TODO #2",
         )  # fmt: skip
-    if any(len(i.backwards) > 1 for i in found):
+    if ran < len(found) and not trial.error:
         return Finding(
             "backward", 2,
-            "backward() ran more than once for the same batch.",
+            f"backward() ran for {ran} of {len(found)} batches.",
+            "`backward()` on every batch's loss.",
+            "A batch that is not differentiated teaches nothing: look at the indentation of "
+            "backward() and step(), which belong inside the loop over batches.",
+            "Hint 5 under TODO #2",
+        )  # fmt: skip
+    most = max(len(i.backwards) for i in found)
+    if most > 1:
+        return Finding(
+            "backward", 2,
+            f"backward() ran {most} times for the same batch.",
             "one backward() for each batch.",
             "The second pass adds the same gradients again.",
             "Hint 5 under TODO #2",
@@ -133,10 +158,11 @@ def steps(trial: Trial):
     found = iterations(trial)
     taken = [step for i in found for step in i.steps]
     early = sum(i.early_steps for i in found)
-    if any(not step.passed_optimizer for step in taken):
+    others = sum(not step.passed_optimizer for step in taken)
+    if others:
         return Finding(
             "own_optimizer", 2,
-            "Another optimizer than the one passed in took steps.",
+            f"Another optimizer than the one passed in took {others} of {len(taken)} steps.",
             "steps of the argument `optimizer` only.",
             "A new optimizer forgets the running averages that AdamW needs, and the settings that "
             "were chosen for it.",
@@ -154,6 +180,8 @@ def steps(trial: Trial):
     elif any(len(i.steps) != 1 for i in found):
         observed, points = f"optimizer.step() ran {len(taken)} times for {len(found)} batches.", 2
         why += " All three belong inside the loop over batches."
+        if accumulates(found):
+            why += " Adding up the gradients of several batches makes one large batch of them."
     else:
         return None
     return Finding(
@@ -166,7 +194,7 @@ def gradients(trial: Trial):
     """Each step sees exactly its own batch's gradients."""
     found = iterations(trial)
     left_over = sum(b.left_over for i in found for b in i.backwards)
-    if left_over:
+    if left_over and not accumulates(found):
         every = left_over >= len(found) - 1
         return Finding(
             "zero_grad", 2,
@@ -174,18 +202,27 @@ def gradients(trial: Trial):
             "gradients cleared with `optimizer.zero_grad()` for every batch.",
             "PyTorch adds new gradients to old ones: every step follows the sum of all batches so far."
             if every
-            else "Clearing once an epoch is too rare: PyTorch adds each batch's gradients to the last.",
+            else "Clearing once an epoch, or for some batches, is too rare: PyTorch adds each batch's "
+            "gradients to the last.",
             "Hint 5 under TODO #2",
         )  # fmt: skip
-    if any(not step.has_gradients for i in found for step in i.steps):
+    cleared = sum(step.gradients != "some" for i in found for step in i.steps)
+    if cleared:
         return Finding(
             "zero_grad", 2,
-            "The gradients were cleared between backward() and step().",
+            f"The gradients were cleared between backward() and step() in {cleared} of {len(found)} batches.",
             "`optimizer.zero_grad()` before backward() or after step().",
             "step() then finds nothing to follow, and the model never changes.",
             "Hint 5 under TODO #2",
         )  # fmt: skip
     return None
+
+
+def accumulates(found):
+    """Whether steps are fewer than batches, and gradients stay from one to the next only in between."""
+    stepped = [bool(i.steps) for i in found]
+    left = [any(b.left_over for b in i.backwards) for i in found]
+    return not all(stepped) and any(left) and left[1:] == [not s for s in stepped[:-1]] and not left[0]
 
 
 def batches(trial: Trial):
@@ -208,14 +245,17 @@ def batches(trial: Trial):
     fewest = min(len(epoch) for epoch in epochs)
     if trial.error and fewest < trial.batches:
         return None  # cut short by the error, not by the loop
+    seen = [Counter(e for i in epoch for e in i.forward.examples) for epoch in epochs]
+    again = max(sum(count > 1 for count in epoch.values()) for epoch in seen)
     return Finding(
         "batches", 2,
         f"An epoch trained on {fewest} of the loader's {trial.batches} batches."
         if fewest < trial.batches
-        else "Some batches were used more than once in an epoch.",
+        else f"In an epoch, {again} of the loader's {trial.examples} examples were used more than once.",
         "every batch of `train_loader` once in every epoch.",
-        "Look at the indentation: a `break` or `return` inside the loop over batches ends it after "
-        "the first." if fewest < trial.batches else "Each batch deserves one forward pass an epoch.",
+        "Each batch deserves one forward pass an epoch." if fewest == trial.batches
+        else "Look at the indentation: a `break` or `return` inside the loop over batches ends it after "
+        "the first." if fewest == 1 else "A `continue`, a `break` or a condition leaves batches out.",
         "Hint 1 under TODO #2",
     )  # fmt: skip
 
@@ -223,19 +263,22 @@ def batches(trial: Trial):
 def settings(trial: Trial):
     """Frozen parameters and the optimizer's settings are left as they were."""
     if trial.flags_changed or trial.frozen_changed:
-        names = trial.flags_changed or trial.frozen_changed
+        flags, moved = trial.flags_changed, trial.frozen_changed
         return Finding(
             "frozen_kept", 2,
-            f"The loop changed frozen parameters: {listing(names)}.",
-            "frozen parameters as they were, to the last bit.",
+            f"The loop switched `requires_grad` of {len(flags)} parameters: {listing(flags)}." if flags
+            else f"The loop changed {len(moved)} frozen parameters: {listing(moved)}.",
+            "unfrozen and frozen parameters as they were, the frozen ones to the last bit.",
             "What is trainable is decided before training, not inside the loop.",
             "Hint 1 under TODO #2",
         )  # fmt: skip
-    if any(isinstance(e, Step) and e.passed_optimizer and not e.settings_kept for e in trial.events):
+    changed = [e.settings for e in trial.events if isinstance(e, Step) and e.passed_optimizer and e.settings]
+    if changed:
+        name, (before, now) = next(iter(changed[0].items()))
         return Finding(
             "settings_kept", 2,
-            "The loop changed the optimizer's settings while it ran.",
-            "the learning rate and weight decay that were passed in.",
+            f"The loop changed the optimizer's `{name}` from {before:g} to {now:g}.",
+            "the settings, learning rate and weight decay, that were passed in.",
             "This experiment is about one constant rate; a schedule would hide what it does.",
             "Hint 1 under TODO #2",
         )  # fmt: skip
@@ -245,18 +288,22 @@ def settings(trial: Trial):
 def nothing_else(trial: Trial):
     """Weights change by the optimizer's steps only, and these follow their batch's gradients only."""
     found = iterations(trial)
-    if not all(i.forward.weights_kept for i in found):
+    changed = sum(not i.forward.weights_kept for i in found)
+    if changed or not trial.weights_kept:
         return Finding(
             "nothing_else", 2,
-            "The model's weights changed between two steps.",
+            f"The model's weights changed between two steps, {changed} times." if changed
+            else "The model's weights changed after the last step.",
             "weights that only `optimizer.step()` changes.",
             "What is set by hand, AdamW's running averages know nothing of.",
             "Hint 5 under TODO #2",
         )  # fmt: skip
-    if not all(step.own_gradients for i in found for step in i.steps):
+    taken = [step for i in found for step in i.steps]
+    strange = sum(not step.own_gradients for step in taken)
+    if strange:
         return Finding(
             "nothing_else", 2,
-            "A step followed other gradients than those of its batch's loss.",
+            f"{strange} of {len(taken)} steps followed other gradients than those of their batch's loss.",
             "the gradients that `backward()` leaves; clipping them is fine.",
             "Something was added to the loss or to the gradients, or taken away.",
             "Hint 5 under TODO #2",
@@ -264,7 +311,10 @@ def nothing_else(trial: Trial):
     return None
 
 
-# In the order of causes. After a rule in CAUSES has spoken, the rest of the trial is
-# its consequence.
+# In the order of causes.
 RULES = (inputs, attention_mask, loss_from_model, backward, steps, gradients, batches, train_mode, settings)
-CAUSES = (inputs, backward)
+# In a loop that stops with an error: what can be its reason, and what is a mistake besides.
+STOPPERS = (inputs, attention_mask, loss_from_model, backward)
+BESIDES = (gradients, train_mode, settings)
+# Once one of these has spoken, only so many rules are left: the others would report its consequences.
+CAUSES = {inputs: BESIDES, backward: ()}

@@ -1,8 +1,8 @@
 """Judge the student's training loop by what it did to the probes: one message a mistake."""
 
-from ..records import Forward, TrainingRecord, Trial
+from ..records import Forward, Step, TrainingRecord, Trial
 from .finding import Finding
-from .rules import CAUSES, RULES, nothing_else
+from .rules import BESIDES, CAUSES, RULES, STOPPERS, nothing_else
 
 HINTS = "Hints under TODO #2"
 
@@ -15,23 +15,36 @@ def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
         fatal = never_trained(trial, points)
         if fatal:
             return [fatal]
+    trials = [trial for trial in record.trials if not lacks_default(trial)]
+    stopped = next((trial for trial in trials if trial.error), None)
+    if stopped:
+        # A loop that stops trains nothing; if a rule says why, that is the message.
+        cause = next((finding for rule in STOPPERS if (finding := rule(stopped))), None)
+        if cause:
+            cause.observed += f" `train_tinybert` stopped with {stopped.error}."
+        else:
+            cause = raised(stopped.error)
+        cause.points = points
+        return [cause] + [finding for rule in BESIDES if (finding := rule(stopped))]
     findings = {}
-    for trial in record.trials:
-        for rule in RULES:
+    for trial in trials:
+        rules = RULES
+        while rules:
+            rule, *rules = rules
             finding = rule(trial)
             if finding:
                 findings.setdefault(finding.rule, finding)
-                if rule in CAUSES:
-                    break
+                rules = CAUSES.get(rule, rules)
     if not findings:
-        findings = {f.rule: f for f in filter(None, map(nothing_else, record.trials))}
-    error = next((trial.error for trial in record.trials if trial.error), None)
-    if error:
-        # A loop that stops trains nothing; if a rule says why, that is the message.
-        cause = next(iter(findings.values()), None) or raised(error)
-        cause.points = points
-        return [cause]
+        for finding in filter(None, map(nothing_else, trials)):
+            findings.setdefault(finding.rule, finding)
     return list(findings.values())
+
+
+def lacks_default(trial: Trial):
+    """Whether the trial without num_epochs failed because there is no default: the history's matter."""
+    error = trial.error or ""
+    return trial.default_epochs and not trial.events and "TypeError" in error and "num_epochs" in error
 
 
 def not_written(record, points):
@@ -67,8 +80,18 @@ def never_trained(trial: Trial, points):
         )  # fmt: skip
     forwards = [event for event in trial.events if isinstance(event, Forward)]
     if any(forward.passed_model for forward in forwards):
-        return None
-    if forwards:
+        if any(f.loader_pass or 0 <= min(f.examples, default=-1) for f in forwards):
+            return None
+        return Finding(
+            "arguments", points,
+            "Not one batch came from the `train_loader` that was passed in.",
+            "a loop over the argument `train_loader`.",
+            "Other reviews than those meant for training were used: a model that has trained on the "
+            "validation reviews cannot be measured on them.",
+            "Hint 1 under TODO #2",
+        )  # fmt: skip
+    steps = [event for event in trial.events if isinstance(event, Step)]
+    if forwards or steps and not any(step.gradients == "some" for step in steps):
         return Finding(
             "arguments", points,
             "The model that was trained is not the one that was passed in.",
@@ -76,6 +99,8 @@ def never_trained(trial: Trial, points):
             "Whoever passes a model in would get it back as it was: a copy learnt in its place.",
             "Hint 1 under TODO #2",
         )  # fmt: skip
+    if lacks_default(trial):
+        return None
     if trial.error:
         return raised(trial.error, points)
     return Finding(
@@ -91,7 +116,10 @@ def raised(error, points=6):
     return Finding(
         "runs", points,
         f"`train_tinybert` stopped with {error}.",
-        "a loop that runs to its end on any model, loader and optimizer of this kind.",
-        "Read the message from its last line; then try the function on one batch.",
+        "a loop that runs to its end, called as `train_tinybert(model, train_loader, optimizer, "
+        "num_epochs=3)` with any model, loader and optimizer of this kind.",
+        "backward() needs the loss as the model returned it: `.detach()`, `.data`, `.item()` and `argmax` "
+        "cut it off from the model." if "does not require grad" in error
+        else "Read the message from its last line; then try the function on one batch.",
         HINTS,
     )  # fmt: skip

@@ -1,0 +1,42 @@
+"""What a seed decides: known to the room that collects and to the one that judges."""
+
+import random
+from dataclasses import dataclass
+
+SAMPLE = 48  # values of a parameter that are looked at
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one call of the student's loop is given."""
+
+    epochs: int | None  # None: `num_epochs` is left to its default
+    examples: int
+    batch_size: int
+    seed: int  # of the probe's weights, examples, batches and dropout
+
+    @property
+    def batches(self):
+        return -(-self.examples // self.batch_size)
+
+
+def trials(seed):
+    """Return the Plans of a check of the training loop.
+
+    They differ in the number of epochs, batches and examples, and the last batch is smaller than
+    the others. The last one is there to show the default number of epochs.
+    """
+    draw = random.Random(seed)
+    plans = []
+    for epochs in (*draw.sample((2, 3), 2), None):
+        batches = 2 if epochs is None else draw.choice((3, 4))
+        batch_size = draw.choice((3, 4))
+        examples = batches * batch_size - draw.choice((1, 2))
+        plans.append(Plan(epochs, examples, batch_size, draw.randrange(2**31)))
+    return plans
+
+
+def gradients(seed, name, count):
+    """Return the gradients that a parameter has in the check of the optimizer, none of them zero."""
+    draw = random.Random(f"{seed} {name}")
+    return [draw.choice((-1, 1)) * draw.uniform(0.1, 0.5) for _ in range(count)]

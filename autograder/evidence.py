@@ -1,0 +1,38 @@
+"""What a student's kernel hands over under grading: a record, as JSON. It is data, never a pickle."""
+
+import json
+from dataclasses import asdict
+
+MIME_TYPE = "application/vnd.autograder.evidence+json"
+LARGEST = 4_000_000  # characters
+
+
+class Malformed(ValueError):
+    """Evidence that is missing, too large, or not what a check collects."""
+
+
+class Evidence:
+    """A record, to be shown as the result of a test cell."""
+
+    def __init__(self, record):
+        self.record = record
+
+    def __repr__(self):
+        return f"{type(self.record).__name__} for the grader"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        # As one string: a loss may be NaN, which a notebook's own JSON cannot hold.
+        return {"text/plain": repr(self), MIME_TYPE: json.dumps(asdict(self.record))}
+
+
+def read(text, kind):
+    """Return the record of class `kind` that a JSON text describes. Raises Malformed."""
+    from pydantic import TypeAdapter, ValidationError
+
+    if not isinstance(text, str) or len(text) > LARGEST:
+        raise Malformed("there is none" if text is None else "it is too large, or no text")
+    try:
+        return TypeAdapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise Malformed(f"{'.'.join(map(str, first['loc'][:4]))}: {first['msg']}") from None
