@@ -80,7 +80,7 @@ def strip_metadata(notebook):
 
 def kill_in_loop(notebook):
     found = cell(notebook, LOOP)
-    found.source = found.source.replace("epoch_losses = []", "import os; os.kill(os.getpid(), 9)")
+    found.source = found.source.replace("epoch_losses = []", "import os; os.abort()")
 
 
 def loud(notebook):

@@ -9,7 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from bad_inputs import BAD_INPUTS, edited
+from classes import environment
+from jupyter_client.manager import KernelManager
 from nbgrader.coursedir import CourseDirectory
+from traitlets.config import Config
 
 from autograder.grading import answers, report
 
@@ -20,28 +23,32 @@ SOLUTION = ROOT / "solutions" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
 
 
 class Course:
-    """A copy of what nbgrader needs, to run its commands in."""
+    """A folder with what nbgrader needs, to run its commands in."""
 
     def __init__(self, folder):
         self.folder = folder
+
+    @classmethod
+    def copy(cls, folder):
+        """Copy the project's course to an empty folder."""
         shutil.copy(ROOT / "nbgrader_config.py", folder)
+        (folder / ".secret").write_text("the same probes in every run")
         for name in ("solutions", "notebooks"):
             shutil.copytree(ROOT / name, folder / name)
+        return cls(folder)
 
-    def start(self, *arguments):
+    def start(self, *arguments, **how):
         """Start a command of the environment that runs the tests; return the process."""
-        programs = Path(sys.executable).parent
-        path = f"{programs}{os.pathsep}{os.environ['PATH']}"  # nbgrader looks for alembic there
         return subprocess.Popen(
-            [programs / arguments[0], *arguments[1:]],
+            [Path(sys.executable).parent / arguments[0], *arguments[1:]],
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            env={**environment(), "OMP_NUM_THREADS": "1"}, **how,
         )  # fmt: skip
 
-    def run(self, *arguments):
+    def run(self, *arguments, timeout=900):
         """Run a command to its end; return its exit status and what it printed."""
         process = self.start(*arguments)
-        printed, _ = process.communicate(timeout=900)
+        printed, _ = process.communicate(timeout=timeout)
         return process.returncode, printed
 
     def rows(self):
@@ -71,7 +78,7 @@ def solution():
 @pytest.fixture(scope="session")
 def courses(tmp_path_factory, release, solution):
     """Two graded courses, {"sample": Course, "bad": Course}, graded side by side."""
-    found = {name: Course(tmp_path_factory.mktemp(name)) for name in ("sample", "bad")}
+    found = {name: Course.copy(tmp_path_factory.mktemp(name)) for name in ("sample", "bad")}
     for course in found.values():
         status, printed = course.run("nbgrader", "generate_assignment", ASSIGNMENT, "--force")
         assert status == 0, printed
@@ -94,3 +101,36 @@ def courses(tmp_path_factory, release, solution):
 def contents(folder):
     """Return {path: bytes} of every file below `folder`."""
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    """Start kernels with kernel(**how); each is (manager, run), and run(code) is what it printed.
+
+    env and cwd as for KernelManager; everything else is a trait of the provisioner.
+    """
+    started = []
+
+    def start(env=None, cwd=None, **traits):
+        manager = KernelManager(config=Config({"WarmProvisioner": traits}))
+        manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": "warm"}
+        manager.start_kernel(env={**os.environ, **(env or {})}, cwd=str(cwd or tmp_path))
+        client = manager.client()
+        client.start_channels()
+        started.append((manager, client))
+        client.wait_for_ready(timeout=60)
+
+        def run(code):
+            printed = []
+            client.execute_interactive(
+                code, timeout=60, output_hook=lambda m: printed.append(m["content"].get("text", ""))
+            )
+            return "".join(printed).strip()
+
+        run.send = client.execute  # without waiting for an answer
+        return manager, run
+
+    yield start
+    for manager, client in started:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

@@ -4,10 +4,20 @@ import json
 
 import nbformat
 from nbconvert.exporters import NotebookExporter
+from nbformat import from_dict
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4.rwbase import rejoin_lines
+from nbgrader.preprocessors import ClearOutput as NbGraderClearOutput
+from nbgrader.utils import is_grade
 
-# Notebook metadata key: {"remarks": [sentences for the instructor], "unreadable": bool}.
+from ..judge.history import printed_losses
+
+# Notebook metadata key: {"remarks": [sentences for the instructor], "unreadable": bool,
+# "losses": [of the run that was handed in]}; once it is executed also
+# {"seconds": float, "limits": [sentences: what it hit, what it was refused]}.
 KEY = "autograder"
+FIGURE = "figure"  # tag of cells that only show something
+MOST_OUTPUT = 2_000_000  # characters of a cell's outputs that are kept as they were handed in
 
 
 class SubmissionExporter(NotebookExporter):
@@ -44,13 +54,48 @@ def read(file_stream):
     for key in ("kernelspec", KEY):
         if isinstance(metadata, dict) and isinstance(metadata.get(key), dict):
             notebook.metadata[key] = metadata[key]
-    return notebook
+    return rejoin_lines(notebook)
 
 
 def grade_id(cell):
     """Return the cell's name in nbgrader, or None; metadata may be anything a student left there."""
     nbgrader = cell.metadata.get("nbgrader")
     return nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+
+
+def losses(cells):
+    """Return the losses that the cell `run` of a notebook has printed, as far as it has."""
+    run = next((cell for cell in cells if grade_id(cell) == "run" and cell.cell_type == "code"), None)
+    printed = (o.text for o in run.outputs if o.output_type == "stream") if run else ()
+    return printed_losses("".join(printed))[:1000]
+
+
+def counts(cells):
+    """Return the code cells that a test may depend on: not those after the last one, nor figures.
+
+    The others are not executed: they keep the outputs they were handed in with.
+    """
+    tests = [number for number, cell in enumerate(cells) if cell.cell_type == "code" and is_grade(cell)]
+    return [
+        cell
+        for cell in cells[: tests[-1] + 1 if tests else None]
+        if cell.cell_type == "code" and FIGURE not in cell.metadata.get("tags", [])
+    ]
+
+
+class ClearOutput(NbGraderClearOutput):
+    """nbgrader's ClearOutput for the cells that are going to be executed."""
+
+    def preprocess(self, nb, resources):
+        """Clear the outputs of the cells that count."""
+        self.counting = {id(cell) for cell in counts(nb.cells)}
+        return super().preprocess(nb, resources)
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        """Clear the outputs of one cell, if it counts."""
+        if id(cell) not in self.counting:
+            return cell, resources
+        return super().preprocess_cell(cell, resources, cell_index)
 
 
 def stand_in(remark):
@@ -74,6 +119,17 @@ def well_formed(cell):
     if isinstance(cell.get("metadata"), dict):
         rebuilt["metadata"] = cell["metadata"]
     if cell.get("cell_type") == "code":
-        rebuilt["outputs"] = cell.get("outputs", [])
-        rebuilt["execution_count"] = cell.get("execution_count")
+        rebuilt["outputs"] = outputs(cell.get("outputs"))
+        if isinstance(cell.get("execution_count"), int):
+            rebuilt["execution_count"] = cell["execution_count"]
     return rebuilt
+
+
+def outputs(found):
+    """Return a cell's outputs, or none where they are too large or no outputs at all."""
+    try:
+        for output in found:
+            nbformat.validate(output, ref="output", version=4)
+    except (nbformat.ValidationError, TypeError):
+        return []
+    return from_dict(found) if len(json.dumps(found)) <= MOST_OUTPUT else []

@@ -1,8 +1,9 @@
-"""One row a student: points for each test cell, and the mistake by its name."""
+"""One row a student: points for each test cell, the mistake by its name, and how the run went."""
 
+import os
 import shutil
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import is_grade, is_solution
 
 from ..verdict import MIME_TYPE
-from .read import KEY, grade_id
+from .read import KEY, grade_id, losses
 
 
 @dataclass
@@ -20,6 +21,10 @@ class Row:
     student: str
     points: dict[str, float]  # by test cell
     mistakes: list[str]  # sentences, the cause first
+    seconds: float | None = None  # that executing it took
+    losses: list[float] = field(default_factory=list)  # mean of every epoch, of the student's own run
+    limits: list[str] = field(default_factory=list)  # sentences: limits hit, attempts refused
+    feedback: str | None = None  # path of its feedback page, from the course's root folder
 
     @property
     def total(self):
@@ -42,19 +47,30 @@ def rows(course, assignment):
             student = folder.parent.name
             graded = Path(course.format_path(course.autograded_directory, student, assignment))
             graded /= f"{name}.ipynb"
-            points, mistakes = dict.fromkeys(cells, 0.0), []
+            row = Row(student, dict.fromkeys(cells, 0.0), [])
             if graded.exists():
-                mistakes = name_mistakes(nbformat.read(graded, as_version=4))
+                describe(row, nbformat.read(graded, as_version=4))
+                page = Path(course.format_path(course.feedback_directory, student, assignment))
+                page /= f"{name}.html"
+                row.feedback = os.path.relpath(page) if page.exists() else None
                 for cell in cells:
                     try:
                         grade = gradebook.find_grade(cell, name, assignment, student)
-                        points[cell] = grade.auto_score or 0.0
+                        row.points[cell] = grade.auto_score or 0.0
                     except MissingEntry:
                         pass
             else:
-                mistakes = [why_not_graded(folder, name)]
-            found.append(Row(student, points, mistakes))
+                row.mistakes = [why_not_graded(folder, name)]
+            found.append(row)
     return cells, found
+
+
+def describe(row, notebook):
+    """Fill in what a graded notebook says about itself."""
+    notes = notebook.metadata.get(KEY, {})
+    row.mistakes = name_mistakes(notebook)
+    row.seconds, row.limits = notes.get("seconds"), notes.get("limits", [])
+    row.losses = notes.get("losses") or losses(notebook.cells)
 
 
 def why_not_graded(folder, name):

@@ -1,6 +1,7 @@
 """Put a submission back into the order and shape of the released notebook."""
 
 import copy
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -8,7 +9,7 @@ from nbformat.v4 import new_code_cell
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from .read import KEY, grade_id
+from .read import KEY, grade_id, losses
 
 MISSING = "# This cell was missing from the submission; the autograder put its place back."
 
@@ -26,7 +27,7 @@ class RestoreCells(NbGraderPreprocessor):
         """Return the restored notebook; its metadata carries the remarks."""
         release = self.released(resources["nbgrader"])
         if not nb.metadata.get(KEY, {}).get("unreadable"):
-            nb.metadata[KEY] = {"remarks": []}
+            nb.metadata[KEY] = {"remarks": [], "losses": losses(nb.cells)}
         notes = nb.metadata[KEY]
         mine, extras = match(release.cells, nb.cells)
         cells = extras.pop(None, [])
@@ -49,7 +50,13 @@ class RestoreCells(NbGraderPreprocessor):
             raise NbGraderException(
                 f"No {path}: run `nbgrader generate_assignment {names['assignment']}` first."
             )
-        return nbformat.read(path, as_version=4)
+        return read_release(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def read_release(path, changed):
+    """Read a notebook, once for a class."""
+    return nbformat.read(path, as_version=4)
 
 
 def is_answer(cell):
@@ -96,6 +103,8 @@ def plain(cell):
 def fill(cell, found):
     """Return the released cell with the student's last answer in it, if it is theirs to answer."""
     filled = copy.deepcopy(cell)
+    if cell.cell_type == "code" and found:
+        filled.outputs = found[-1].get("outputs", [])
     if is_answer(cell):
         if found:
             filled.source = found[-1].source

@@ -1,0 +1,76 @@
+"""Run a function on many jobs at once, on a Dask cluster of this machine or of many."""
+
+import os
+import signal
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+
+import dask
+from distributed import Client, KilledWorker, LocalCluster, as_completed
+from distributed.utils import get_mp_context
+
+AHEAD = 4  # jobs that the cluster knows of for each of its threads, so that none waits for work
+
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": 1,  # a job that ends its worker is tried once more
+    "distributed.scheduler.worker-saturation": 1.0,  # a worker has one job, so it is that one's fault
+    "distributed.worker.multiprocessing-method": "forkserver",  # workers import together, once
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.admin.low-level-log-length": 10,  # messages, whole submissions among them
+}
+
+
+@contextmanager
+def connect(address, workers):
+    """Yield a Client of the scheduler at `address`, or of `workers` processes started here."""
+    with dask.config.set(SETTINGS):
+        if address:
+            with Client(address) as client:
+                yield client
+            return
+        get_mp_context().set_forkserver_preload(["distributed", "autograder.grading.grade"])
+        with TemporaryDirectory(prefix="dask-", ignore_cleanup_errors=True) as scratch:
+            with deaf_to_interrupts():
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    local_directory=scratch,
+                    silence_logs="CRITICAL",
+                )
+            with cluster, Client(cluster) as client:
+                yield client
+
+
+@contextmanager
+def deaf_to_interrupts():
+    """Start processes that ignore Ctrl-C: it reaches all of a terminal, and is for the coordinator."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run(client, function, jobs, *arguments):
+    """Yield (job, result) for each of `jobs`, as they finish, from function(job, *arguments).
+
+    `jobs` is read only as far as the cluster has room. The result is an exception where the
+    function raised one, and KilledWorker where the job ended two workers.
+    """
+    jobs, waiting, finished = iter(jobs), {}, as_completed()
+    ahead = AHEAD * (sum(client.nthreads().values()) or os.cpu_count())
+    while True:
+        while len(waiting) < ahead and (job := next(jobs, None)) is not None:
+            future = client.submit(function, job, *arguments, pure=False)
+            waiting[future.key] = job
+            finished.add(future)
+        if not waiting:
+            return
+        future = next(finished)
+        yield waiting.pop(future.key), future.exception() or future.result()
+
+
+__all__ = ["KilledWorker", "connect", "run"]

@@ -1,0 +1,159 @@
+"""Reach the verdicts on a submission outside its kernel, from the evidence that it left.
+
+What the kernel says of itself may be made up. So the numbers decide: the weights that training
+came to must be those of the solution's loop on the same probe, drawn from a seed nobody could
+know before. If they are not, the calls that the evidence lists are made again in a clean kernel: if
+they lead to these numbers, the rules say what is wrong about them. If they do not, the points are
+withheld, and somebody should look.
+"""
+
+import dataclasses
+
+from ..evidence import Malformed, read
+from ..judge import (
+    Finding,
+    judge_learning_rate,
+    judge_loss_history,
+    judge_parameter_groups,
+    judge_training_loop,
+)
+from ..judge.iterations import iterations
+from ..judge.numbers import same_losses, same_steps, same_weights
+from ..judge.training import never_trained
+from ..records import HistoryRecord, OptimizerRecord, TrainingRecord
+from ..verdict import POINTS, Verdict
+
+SAME = ("num_epochs", "default_epochs", "examples", "batches")  # of a trial, decided by the seed
+
+
+class Examiner:
+    """Judges one submission; to be asked for its test cells in their order."""
+
+    def __init__(self, reference, seed):
+        self.reference, self.seed = reference, seed
+        self.training = None  # the TrainingRecord that the loop's own cell left
+        self.trusted = None  # the same, its events known to be true; None if they are not
+        self.loop = None  # the findings on it
+        self.checks = {
+            "test_parameter_groups": ("Parameter groups", self.parameter_groups),
+            "test_learning_rate": ("Learning rate", self.learning_rate),
+            "test_training_loop": ("Training loop", self.training_loop),
+            "test_loss_history": ("Loss history", self.loss_history),
+        }
+
+    def verdict(self, cell, evidence):
+        """Return the Verdict on a test cell, by its grade id, from the text of its evidence."""
+        check, judge = self.checks[cell]
+        try:
+            findings = judge(evidence)
+        except Malformed as error:
+            findings = [withheld(check, f"No evidence can be read from this cell: {error}.")]
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            # Well formed, and yet no record of anything that can have happened.
+            findings = [withheld(check, f"The evidence in this cell contradicts itself: {error!r}.")]
+        return Verdict(check, findings, withheld=any(f.rule == "withheld" for f in findings))
+
+    def parameter_groups(self, evidence):
+        return judge_parameter_groups(self.optimizer(evidence), self.seed)
+
+    def learning_rate(self, evidence):
+        return judge_learning_rate(self.optimizer(evidence), self.seed)
+
+    def optimizer(self, evidence):
+        """Return the OptimizerRecord, what it says of the model replaced by what is known of it."""
+        record = read(evidence, OptimizerRecord)
+        expected = self.reference.optimizer(self.seed)
+        record.left_by_setup = expected.left_by_setup
+        if record.is_optimizer:
+            for name, movement in expected.movements.items():
+                found = record.movements.get(name)
+                lengths = found and {len(found.before), len(found.after)}
+                if lengths != {len(movement.before)} or any(movement.before) and not any(found.before):
+                    raise Malformed(f"`{name}` is not as the set-up made it")
+            record.movements = {name: record.movements[name] for name in expected.movements}
+        return record
+
+    def training_loop(self, evidence):
+        self.training = record = read(evidence, TrainingRecord)
+        findings = judge_training_loop(record)
+        points = POINTS["Training loop"]
+        hopeless = any(trial.error or never_trained(trial, points) for trial in record.trials)
+        if hopeless or not record.is_callable:
+            self.trusted, self.loop = record, findings  # neither this check nor the next has points for it
+            return findings
+        trials, again = self.verify(record)
+        if again and (trials or not findings):
+            findings = worst(findings + judge_training_loop(again))
+        self.loop = findings
+        if trials is None:
+            return [*findings, withheld("Training loop", UNEXPLAINED)]
+        self.trusted = dataclasses.replace(record, trials=trials)
+        return findings
+
+    def verify(self, record):
+        """Return ([Trial with true events], TrainingRecord of the trials that were run again).
+
+        The first is None where the numbers cannot be explained, the second where there was no
+        need to run any again.
+        """
+        expected = self.reference.training(self.seed).trials
+        described = [[getattr(trial, name) for name in SAME] for trial in record.trials]
+        if described != [[getattr(trial, name) for name in SAME] for trial in expected]:
+            raise Malformed("these are not the trials that were asked for")
+        trials, again = [], []
+        for number, (trial, right) in enumerate(zip(record.trials, expected)):
+            if same_weights(trial, right) and same_steps(trial, right):
+                if not same_losses(trained(trial), trained(right)):
+                    trial = with_events(trial, right)
+            else:
+                done = self.reference.rerun(trial, number, self.seed)
+                again.append(with_events(trial, done))
+                as_long = len(trial.events) == len(done.events)
+                if not (as_long and same_weights(trial, done) and same_losses(trial, done)):
+                    trials = None
+            if trials is not None:
+                trials.append(trial)
+        return trials, again and dataclasses.replace(record, trials=again)
+
+    def loss_history(self, evidence):
+        history = read(evidence, HistoryRecord)
+        if min([history.run.batches, *history.run.batch_sizes]) < 1:
+            raise Malformed("a run without batches")
+        if self.training is None:
+            raise Malformed("there is none of the training loop either")
+        if self.trusted is None:
+            return [withheld("Loss history", UNEXPLAINED)]
+        return judge_loss_history(self.trusted, history, self.loop)
+
+
+def worst(findings):
+    """Return one finding for each rule, the one that costs most."""
+    found = {}
+    for finding in findings:
+        if finding.rule not in found or finding.points > found[finding.rule].points:
+            found[finding.rule] = finding
+    return list(found.values())
+
+
+def trained(trial):
+    """Return the trial with the forward calls only that it learnt from."""
+    return dataclasses.replace(trial, events=[i.forward for i in iterations(trial)])
+
+
+def with_events(trial, other):
+    """Return the trial with the events of another."""
+    return dataclasses.replace(trial, events=other.events)
+
+
+UNEXPLAINED = "The weights that training came to do not follow from the calls that were made."
+
+
+def withheld(check, observed):
+    """Return the finding that takes all points until somebody has looked."""
+    return Finding(
+        "withheld", POINTS[check], observed,
+        "the weights that AdamW's steps on each batch's own loss lead to.",
+        "Something else changes weights, gradients or what the checks record: take it out, or ask "
+        "your instructor, who was told to look at this by hand.",
+        "Section 5, Details",
+    )  # fmt: skip

@@ -1,0 +1,18 @@
+"""Show students what the hidden tests found, not the hidden tests."""
+
+from nbgrader.preprocessors import ClearHiddenTests
+from nbgrader.utils import is_grade, is_solution
+
+
+class HideTests(ClearHiddenTests):
+    """nbgrader's ClearHiddenTests, for the feedback pages.
+
+    Test cells only: a student's own cell may hold anything, also half a marker. There are no
+    tracebacks into the tests to remove, because ScoreCells leaves one sentence in their place.
+    """
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        """Remove the hidden part of one test cell."""
+        if not is_grade(cell) or is_solution(cell):
+            return cell, resources
+        return super().preprocess_cell(cell, resources, cell_index)
