@@ -17,7 +17,7 @@ STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 demo: .venv/installed
 	$(BIN)/nbgrader generate_assignment $(ASSIGNMENT) --force --log-level=WARN
 	$(BIN)/autograder sample-class
-	$(BIN)/nbgrader autograde $(ASSIGNMENT) --force --log-level=ERROR
+	$(BIN)/autograder grade $(ASSIGNMENT) --force
 	$(BIN)/nbgrader generate_feedback $(ASSIGNMENT) --force --log-level=ERROR
 	$(BIN)/nbgrader export --log-level=ERROR
 	$(BIN)/autograder report
@@ -34,4 +34,4 @@ release: .venv/installed
 	$(BIN)/autograder release
 
 clean:
-	rm -rf .venv submitted autograded feedback gradebook.db grades.csv release.zip
+	rm -rf .venv submitted autograded feedback gradebook.db grades.csv report.html release.zip

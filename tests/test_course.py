@@ -35,7 +35,7 @@ BAD = {
     "test-duplicated": (FULL, "`test_training_loop` is there 2 times"),
     "test-edited": (FULL, "`test_training_loop` was edited"),
     "metadata-stripped": (FULL, "lost its nbgrader metadata"),
-    "syntax-error": ([0, 0, 6, 2], "`todo1_optimizer` stopped with SyntaxError"),
+    "syntax-error": ([0, 0, 6, 3], "`todo1_optimizer` stopped with SyntaxError"),
     "exit": ([3, 2, 0, 0], "the kernel had ended"),
     "killed-kernel": ([3, 2, 0, 0], "kernel ended"),
     "enormous-output": (FULL, None),
@@ -80,6 +80,7 @@ def test_feedback_and_export(courses):
     assert len(pages) == len(SAMPLE)
     page = next(p for p in pages if "forgot-zero-grad" in str(p)).read_text()
     assert "gradients of earlier batches" in page
+    assert not any("HIDDEN" in p.read_text() or "20031" in p.read_text() for p in pages)
     status, printed = course.run("nbgrader", "export")
     assert status == 0, printed
     with open(course.folder / "grades.csv") as file:

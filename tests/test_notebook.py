@@ -7,7 +7,7 @@ from bad_inputs import LOOP, OPTIMIZER, cell
 from conftest import ASSIGNMENT, RELEASE, Course
 from nbclient import NotebookClient
 
-from autograder.checks import POINTS
+from autograder.verdict import POINTS
 
 TESTS = {
     "test_parameter_groups": "Parameter groups",
@@ -27,7 +27,7 @@ def regions(notebook, kind):
 
 
 def test_student_notebook_is_what_the_solution_generates(tmp_path, release):
-    course = Course(tmp_path)
+    course = Course.copy(tmp_path)
     status, printed = course.run("nbgrader", "generate_assignment", ASSIGNMENT, "--force")
     assert status == 0, printed
     generated = tmp_path / "notebooks" / ASSIGNMENT / RELEASE.name
