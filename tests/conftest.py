@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -134,3 +135,12 @@ def kernel(tmp_path):
     for manager, client in started:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def gone(manager):
+    """Wait for a kernel's end; return whether it came."""
+    for _ in range(200):
+        if not manager.is_alive():
+            return True
+        time.sleep(0.1)
+    return False

@@ -59,6 +59,7 @@ class WarmProvisioner(LocalProvisioner):
             "transformers.models.bert.modeling_bert",
             "transformers.models.auto.modeling_auto",
             "transformers.models.auto.tokenization_auto",
+            "transformers.models.bert.tokenization_bert",
         ],
         help="Modules that a kernel finds imported.",
     ).tag(config=True)
@@ -169,7 +170,7 @@ class WarmProvisioner(LocalProvisioner):
         """In a process forked from this one: talk to the server over a connection of its own."""
         cls.lock = threading.Lock()
         if cls.server is not None:
-            os.environ.setdefault(SHARED, cls.server.path)
+            os.environ[SHARED] = cls.server.path
             cls.server = None
 
     async def kill(self, restart=False):

@@ -8,7 +8,9 @@ on its kernels. When a client is gone its kernels are killed, with the last clie
 """
 
 import ctypes
+import gc
 import json
+import math
 import os
 import random
 import select
@@ -17,6 +19,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,15 +38,18 @@ DEEPEST = 2000  # characters of a path; from 4096 on it could not be looked into
 def main(modules):
     """Import `modules`, then serve until the last client is gone."""
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # ipykernel reads it when it is imported
+    gc.disable()  # a quarter of the imports' time: it finds nothing
     for module in modules:
         import_module(module)
+    gc.enable()
+    gc.freeze()  # or each kernel's collector would go through all of this, and copy what it touches
     # A fork copies only the thread that calls it: any other would be missing, its locks held.
     assert threading.active_count() == 1, threading.enumerate()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the client
     # What a kernel started is this process's child when its parent has ended: see bury().
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     listener = socket.socket(fileno=os.dup(0))
-    clients, kernels = {listener.accept()[0]}, {}
+    clients, kernels, next_look = {listener.accept()[0]}, {}, 0.0
     while clients:
         for ready in select.select([listener, *clients], [], [], WATCH if kernels else None)[0]:
             if ready is listener:
@@ -58,10 +64,13 @@ def main(modules):
                         os.kill(pid, signal.SIGKILL)
                         sandbox.remove(kernel.scratch)
         bury(kernels)
-        for pid, kernel in kernels.items():
-            if excess := over(pid, kernel.limits):
-                kernel.say(excess)
-                os.kill(pid, signal.SIGKILL)
+        if (begun := time.monotonic()) > next_look:
+            for pid, kernel in kernels.items():
+                if excess := over(pid, kernel):
+                    kernel.say(excess)
+                    os.kill(pid, signal.SIGKILL)
+            # A folder may hold so much that looking would be all that is done.
+            next_look = begun + 10 * (time.monotonic() - begun)
     path = listener.getsockname()
     os.remove(path)
     os.rmdir(os.path.dirname(path))
@@ -75,6 +84,7 @@ class Kernel:
     pipe: int  # what is written there, the client can read
     limits: sandbox.Limits
     scratch: str  # its temporary folder
+    at_start: tuple[int, int]  # bytes and files in its writable folders
     said: str = ""
 
     def say(self, line):
@@ -87,10 +97,11 @@ def answer(client, request, kernels):
     """Fork the kernel that a client asks for, and tell it."""
     limits, scratch = sandbox.Limits(**request.pop("limits")), request.pop("scratch")
     read, write = os.pipe2(os.O_NONBLOCK)
+    at_start = content(limits.writable)[:2]
     pid = os.fork()
     if pid == 0:
         become_kernel(**request, limits=limits, pipe=write)
-    kernels[pid] = Kernel(client, write, limits, scratch)
+    kernels[pid] = Kernel(client, write, limits, scratch, at_start)
     kernel = os.pidfd_open(pid)
     with suppress(OSError):  # it is gone: the next look at it will tell
         socket.send_fds(client, [b"kernel"], [kernel, read])
@@ -115,13 +126,31 @@ def bury(kernels):
         os.kill(orphan, signal.SIGKILL)
 
 
-def over(pid, limits):
+def over(pid, kernel):
     """Name the limit, of those that the system does not enforce, that the process is over; or None."""
-    size, files, folders = unnamed(pid), 0, list(limits.writable)
-    while folders and files < MOST_FILES and size <= limits.disk:
+    limits = kernel.limits
+    most_bytes, most_files = kernel.at_start[0] + limits.disk, kernel.at_start[1] + MOST_FILES
+    size, files, too_deep = content(limits.writable, most_bytes, most_files)
+    if too_deep:
+        return "disk: folders too deep"
+    if size + unnamed(pid) > most_bytes or files > most_files:
+        return f"disk: over {limits.disk // 2**20} MB or {MOST_FILES} files"
+    with suppress(OSError, IndexError, ValueError):
+        # After the name, which may hold anything in brackets, the 18th field counts threads.
+        threads = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
+        if threads > limits.threads:
+            return f"threads: over {limits.threads}"
+
+
+def content(folders, most_bytes=math.inf, most_files=math.inf):
+    """Return the bytes and files below `folders`, counted until there are more than these, and
+    whether any folder lies too deep to be looked into."""
+    size, files, too_deep, folders = 0, 0, False, list(folders)
+    while folders and files <= most_files and size <= most_bytes:
         folder = folders.pop()
         if len(folder) > DEEPEST:
-            return "disk: folders too deep"
+            too_deep = True
+            continue
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 with suppress(OSError):
@@ -129,13 +158,7 @@ def over(pid, limits):
                     size += entry.stat(follow_symlinks=False).st_blocks * 512
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-    if size > limits.disk or files >= MOST_FILES:
-        return f"disk: over {limits.disk // 2**20} MB or {MOST_FILES} files"
-    with suppress(OSError, IndexError, ValueError):
-        # After the name, which may hold anything in brackets, the 18th field counts threads.
-        threads = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
-        if threads > limits.threads:
-            return f"threads: over {limits.threads}"
+    return size, files, too_deep
 
 
 def unnamed(pid):

@@ -4,24 +4,15 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from conftest import gone
 from jupyter_client.manager import KernelManager
 
 from autograder.kernels.provisioner import WarmProvisioner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels start as usual")
-
-
-def gone(manager):
-    """Wait for a kernel's end."""
-    for _ in range(100):
-        if not manager.is_alive():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_libraries_are_there_before_the_first_line(kernel):

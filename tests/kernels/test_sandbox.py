@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import gone
 from jupyter_client.manager import KernelManager
 from traitlets.config import Config
 
@@ -130,11 +131,19 @@ def test_an_ordinary_notebook_is_refused_nothing(kernel):
 def test_a_kernel_over_its_limits_is_killed(kernel, code, said):
     manager, run = kernel(disk=2**27, threads=64)
     run.send("import os\n" + code)
-    for _ in range(200):
-        if not manager.is_alive():
-            break
-        time.sleep(0.1)
+    assert gone(manager)
     assert any(line.startswith(said) for line in manager.provisioner.refused())
+
+
+@needs_sandbox
+def test_the_quota_is_on_what_is_added_to_a_folder(kernel, tmp_path):
+    (tmp_path / "large").write_bytes(bytes(2**22))
+    manager, run = kernel(disk=2**20, cwd=tmp_path)
+    time.sleep(1)  # the server looks four times a second
+    assert run("print(1)") == "1"
+    run.send("for name in 'abc': open(name, 'wb').write(bytes(2**19))")
+    assert gone(manager)
+    assert any(line.startswith("disk") for line in manager.provisioner.refused())
 
 
 @needs_sandbox
