@@ -28,6 +28,7 @@ from traitlets import Integer, Unicode
 from ..kernels.provisioner import WarmProvisioner
 from . import cluster
 from .execute import read_secret, scratch_folder
+from .gradebook import one_connection
 from .read import KEY, SubmissionExporter
 from .score import SaveAutoGrades, solution_of
 
@@ -106,6 +107,7 @@ class Grade(Autograde):
         if not self.scheduler:
             WarmProvisioner.share(config=self.config)
         with (
+            one_connection(self.coursedir.db_url, self.coursedir.course_id) as self.gradebook,
             cluster.connect(self.scheduler, self.workers) as client,
             tqdm(total=len(folders), desc="grading", unit="submission", smoothing=0.1) as bar,
         ):
@@ -186,15 +188,16 @@ class Grade(Autograde):
             rmtree(target)  # of a run that was cut short
         if self.coursedir.notebook_id != "*" and os.path.exists(super()._format_dest(**names)):
             shutil.copytree(super()._format_dest(**names), target)
-        self.init_assignment(**names)
         self._sanitizing = True
         self._init_preprocessors()
         notebooks, solutions = {}, {}
-        for path in self.notebooks:
-            resources = self.init_single_notebook_resources(path)
-            notebook_id = resources["nbgrader"]["notebook"]
-            notebooks[notebook_id], _ = self.exporter.from_filename(path, resources=resources)
-            solutions[notebook_id] = solution_of(self.coursedir, resources["nbgrader"])
+        with self.gradebook.begin():
+            self.init_assignment(**names)
+            for path in self.notebooks:
+                resources = self.init_single_notebook_resources(path)
+                notebook_id = resources["nbgrader"]["notebook"]
+                notebooks[notebook_id], _ = self.exporter.from_filename(path, resources=resources)
+                solutions[notebook_id] = solution_of(self.coursedir, resources["nbgrader"])
         files = {
             os.path.relpath(path, target): Path(path).read_bytes()
             for path in find_all_files(target, ["*.ipynb"])
@@ -211,11 +214,12 @@ class Grade(Autograde):
             self.exporter.register_preprocessor(preprocessor)
         source = self._format_source(job.assignment, job.student)
         self.notebooks = [os.path.join(source, f"{name}.ipynb") for name in result]
-        for path, text in zip(self.notebooks, result.values()):
-            resources = self.init_single_notebook_resources(path)
-            notebook = nbformat.reads(text, as_version=4)
-            notebook.metadata.setdefault(KEY, {})["key"] = job.key
-            self.write_single_notebook(*self.exporter.from_notebook_node(notebook, resources))
+        with self.gradebook.begin():
+            for path, text in zip(self.notebooks, result.values()):
+                resources = self.init_single_notebook_resources(path)
+                notebook = nbformat.reads(text, as_version=4)
+                notebook.metadata.setdefault(KEY, {})["key"] = job.key
+                self.write_single_notebook(*self.exporter.from_notebook_node(notebook, resources))
         self.set_permissions(job.assignment, job.student)
         self.put_in_place(job.assignment, job.student)
         self.run_post_convert_hook()
@@ -231,4 +235,3 @@ class Grade(Autograde):
         if os.path.exists(place):
             rmtree(place)
         os.rename(self._format_dest(assignment, student), place)
-
