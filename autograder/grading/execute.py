@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic
 
-import zmq
 from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute as NbGraderExecute
@@ -53,10 +52,6 @@ class Execute(NbGraderExecute):
         self.manager = manager  # nbclient forgets it before its provisioner can be asked
         manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": self.provisioner_name}
         manager.client_class = "autograder.kernels.client.PromptClient"
-        manager.context.setsockopt(zmq.RECONNECT_IVL, 10)  # milliseconds, while the kernel starts
-        # What a flood of output may take of this process's memory: 100 messages of 16 MB.
-        manager.context.setsockopt(zmq.MAXMSGSIZE, 16 * 2**20)
-        manager.context.setsockopt(zmq.RCVHWM, 100)
         return manager
 
     def preprocess(self, nb, resources):

@@ -3,11 +3,22 @@
 from queue import Empty
 from time import monotonic
 
+import zmq
 from jupyter_client.asynchronous import AsyncKernelClient
+from traitlets import default
 
 
 class PromptClient(AsyncKernelClient):
     """AsyncKernelClient, but it waits for one answer in place of a fifth of a second of silence."""
+
+    @default("context")
+    def _prompt_context(self):
+        context = self._context_default()  # which remembers to close it
+        context.setsockopt(zmq.RECONNECT_IVL, 5)  # milliseconds: the kernel binds while this connects
+        # What a flood of output may take of this process's memory: 100 messages of 16 MB.
+        context.setsockopt(zmq.MAXMSGSIZE, 16 * 2**20)
+        context.setsockopt(zmq.RCVHWM, 100)
+        return context
 
     async def wait_for_ready(self, timeout=60):
         """Wait until the kernel answers and its outputs reach this client.
@@ -18,7 +29,7 @@ class PromptClient(AsyncKernelClient):
         while monotonic() < deadline:
             request = self.kernel_info()
             try:
-                while not self.ends(request, await self.get_iopub_msg(timeout=0.05)):
+                while not self.ends(request, await self.get_iopub_msg(timeout=0.02)):
                     pass
                 return
             except Empty:  # it was busy, or answered before this client listened: ask again
