@@ -1,7 +1,7 @@
 """What a student's kernel hands over under grading: a record, as JSON. It is data, never a pickle."""
 
 import json
-from dataclasses import asdict
+from functools import cache
 
 MIME_TYPE = "application/vnd.autograder.evidence+json"
 LARGEST = 4_000_000  # characters
@@ -22,17 +22,25 @@ class Evidence:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         # As one string: a loss may be NaN, which a notebook's own JSON cannot hold.
-        return {"text/plain": repr(self), MIME_TYPE: json.dumps(asdict(self.record))}
+        return {"text/plain": repr(self), MIME_TYPE: json.dumps(self.record, default=vars)}
 
 
 def read(text, kind):
     """Return the record of class `kind` that a JSON text describes. Raises Malformed."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     if not isinstance(text, str) or len(text) > LARGEST:
         raise Malformed("there is none" if text is None else "it is too large, or no text")
     try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        return adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise Malformed(f"{'.'.join(map(str, first['loc'][:4]))}: {first['msg']}") from None
+
+
+@cache
+def adapter(kind):
+    """Return what reads a record of class `kind`: it takes longer to make than to use."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

@@ -8,6 +8,7 @@ withheld, and somebody should look.
 """
 
 import dataclasses
+from functools import cached_property
 
 from ..evidence import Malformed, read
 from ..judge import (
@@ -61,8 +62,7 @@ class Examiner:
 
     def optimizer(self, evidence):
         """Return the OptimizerRecord, what it says of the model replaced by what is known of it."""
-        record = read(evidence, OptimizerRecord)
-        expected = self.reference.optimizer(self.seed)
+        record, expected = read(evidence, OptimizerRecord), self.expected
         record.left_by_setup = expected.left_by_setup
         if record.is_optimizer:
             for name, movement in expected.movements.items():
@@ -72,6 +72,11 @@ class Examiner:
                     raise Malformed(f"`{name}` is not as the set-up made it")
             record.movements = {name: record.movements[name] for name in expected.movements}
         return record
+
+    @cached_property
+    def expected(self):
+        """The OptimizerRecord of the solution: two test cells need it."""
+        return self.reference.optimizer(self.seed)
 
     def training_loop(self, evidence):
         self.training = record = read(evidence, TrainingRecord)
