@@ -15,9 +15,6 @@ class PromptClient(AsyncKernelClient):
     def _prompt_context(self):
         context = self._context_default()  # which remembers to close it
         context.setsockopt(zmq.RECONNECT_IVL, 5)  # milliseconds: the kernel binds while this connects
-        # What a flood of output may take of this process's memory: 100 messages of 16 MB.
-        context.setsockopt(zmq.MAXMSGSIZE, 16 * 2**20)
-        context.setsockopt(zmq.RCVHWM, 100)
         return context
 
     async def wait_for_ready(self, timeout=60):
