@@ -134,9 +134,9 @@ def means(trial: Trial, other_loss=False):
     losses = [[i.forward.loss or 0.0 for i in group] for group in groups]
     sizes = [[len(i.forward.examples) for i in group] for group in groups]
     # Epochs that saw fewer batches, or none, are for the training-loop check to report.
-    spread = [sum(epoch) / trial.batches for epoch in losses]
-    spread += [0.0] * (trial.num_epochs - len(spread))
-    wanted = batch_means(losses)
+    unseen = [0.0] * (trial.num_epochs - len(losses))
+    spread = [sum(epoch) / trial.batches for epoch in losses] + unseen
+    wanted = batch_means(losses) + unseen
     if any(matches(trial.returned, m) for m in (wanted, example_means(losses, sizes), spread)):
         return None
     totals = [sum(epoch) for epoch in losses]
@@ -162,8 +162,8 @@ def means(trial: Trial, other_loss=False):
     named = next((text for text, values in guesses.items() if matches(trial.returned, values)), None)
     if other_loss and not named:
         return None
-    pairs = list(enumerate(zip(trial.returned, wanted), start=1))
-    k, (entry, mean) = next((p for p in pairs if not near(*p[1], TOLERANCE)), pairs[0])
+    pairs = enumerate(zip(trial.returned, wanted), start=1)
+    k, (entry, mean) = next(pair for pair in pairs if not near(*pair[1], TOLERANCE))
     observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
     return Finding(
         "means", 2,

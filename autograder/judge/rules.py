@@ -243,8 +243,6 @@ def batches(trial: Trial):
             )  # fmt: skip
         return None
     fewest = min(len(epoch) for epoch in epochs)
-    if trial.error and fewest < trial.batches:
-        return None  # cut short by the error, not by the loop
     seen = [Counter(e for i in epoch for e in i.forward.examples) for epoch in epochs]
     again = max(sum(count > 1 for count in epoch.values()) for epoch in seen)
     return Finding(
@@ -253,7 +251,7 @@ def batches(trial: Trial):
         if fewest < trial.batches
         else f"In an epoch, {again} of the loader's {trial.examples} examples were used more than once.",
         "every batch of `train_loader` once in every epoch.",
-        "Each batch deserves one forward pass an epoch." if fewest == trial.batches
+        "Each batch deserves one forward pass an epoch." if fewest >= trial.batches
         else "Look at the indentation: a `break` or `return` inside the loop over batches ends it after "
         "the first." if fewest == 1 else "A `continue`, a `break` or a condition leaves batches out.",
         "Hint 1 under TODO #2",
