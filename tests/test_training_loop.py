@@ -99,3 +99,10 @@ def test_a_run_that_ends_in_nan_is_still_ones_own():
     run = RunRecord(batches=1, step_losses=[0.7, nan], batch_sizes=[3, 3])
     assert own_losses([0.7, nan], run) == []
     assert own_losses([0.7, 0.7], run) == ["own_run"]
+
+
+def test_ones_own_mean_may_be_by_batch_or_by_example():
+    run = RunRecord(batches=2, step_losses=[0.2, 0.8, 0.3, 0.5], batch_sizes=[3, 1, 3, 1])
+    assert own_losses([0.5, 0.4], run) == []
+    assert own_losses([0.35, 0.35], run) == []
+    assert own_losses([0.5, 0.35], run) == ["own_run"]

@@ -67,8 +67,8 @@ def catalogue():
     return {path.stem: Answer(path.stem, path.parent.name == "right", path.read_text()) for path in paths}
 
 
-def graded(folder, known, *command):
-    """Grade answers {name: Answer} in a new course in `folder`; return {name: Result}."""
+def submitted(folder, known):
+    """Make a new course in `folder` to which answers {name: Answer} have been submitted."""
     course(folder, students=0)
     notebooks = [folder / name / ASSIGNMENT / f"{ASSIGNMENT}.ipynb" for name in ("notebooks", "solutions")]
     release, solution = (nbformat.read(path, as_version=4) for path in notebooks)
@@ -79,6 +79,11 @@ def graded(folder, known, *command):
         target = folder / "submitted" / name / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
         target.parent.mkdir(parents=True)
         nbformat.write(answers.fill(release, cells), target)
+
+
+def graded(folder, known, *command):
+    """Grade answers {name: Answer} in a new course in `folder`; return {name: Result}."""
+    submitted(folder, known)
     run(folder, *command, ASSIGNMENT)
     return {name: result(folder / "autograded" / name / ASSIGNMENT / f"{ASSIGNMENT}.ipynb") for name in known}
 
@@ -86,16 +91,22 @@ def graded(folder, known, *command):
 def result(path):
     """Return the Result in a graded notebook."""
     cells = {grade_id(cell): cell for cell in nbformat.read(path, as_version=4).cells}
+    return summed([output for test in TESTS for output in cells[test].outputs])
+
+
+def summed(outputs):
+    """Return the Result in the outputs of the test cells, one each."""
     found = Result([], set(), "")
-    for test in TESTS:
-        (output,) = cells[test].outputs
+    for output in outputs:
         verdict = output.get("data", {}).get(MIME_TYPE, {"points": 0, "findings": []})
         found.points.append(verdict["points"])
-        found.rules |= {finding["rule"] for finding in verdict["findings"]}
+        found.rules |= {finding["rule"] for finding in verdict["findings"]} - {"withheld"}
+        if verdict.get("withheld"):  # somebody is told to look at it
+            found.rules.add("withheld")
         found.said += " ".join(" ".join(map(str, f.values())) for f in verdict["findings"])
         found.said += output.get("evalue", "") + " "
-    if any(output.output_type == "error" for test in TESTS for output in cells[test].outputs):
-        found.rules.add("error")
+        if output["output_type"] == "error":
+            found.rules.add("error")
     return found
 
 

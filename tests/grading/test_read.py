@@ -5,8 +5,9 @@ import json
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_output
 
-from autograder.grading.read import KEY, read
+from autograder.grading.read import KEY, losses, read
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,10 @@ def test_a_notebook_of_version_3_is_read():
         worksheets=[nbformat.v3.new_worksheet(cells=[nbformat.v3.new_code_cell("a = 1")])]
     )
     assert [c.source for c in read(io.StringIO(nbformat.v3.writes_json(content))).cells] == ["a = 1"]
+
+
+def test_losses_are_the_first_numbers_of_printed_lines():
+    text = "Epoch 1, Loss: 0.7 (validation 0.6)\nstill running\nepoch [2/10] train loss = 0.5, 3 s\n"
+    cell = new_code_cell(metadata={"nbgrader": {"grade_id": "run"}}, outputs=[new_output("stream", text=text)])
+    assert losses([cell]) == [0.7, 0.5]
+    assert losses([]) == []
