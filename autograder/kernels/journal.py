@@ -2,10 +2,12 @@
 
 The sandbox refuses; this only says so. Python tells audit hooks what is about to happen
 (https://docs.python.org/3/library/audit_events.html), and no code can take a hook away. Whoever
-goes round Python, by ctypes, is noticed doing that.
+goes round Python, by ctypes, is noticed doing that. A file that grows too large is the system's
+to notice: it sends a signal.
 """
 
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -78,6 +80,7 @@ def keep(pipe, readable, writable):
                 write(pipe, (line[:300].replace("\n", " ") + "\n").encode(errors="replace"))
 
     sys.addaudithook(hook)
+    signal.signal(signal.SIGXFSZ, lambda *_: note("disk: a file as large as all of them may be"))
 
 
 def name_of(path):

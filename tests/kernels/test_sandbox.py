@@ -105,8 +105,10 @@ def test_what_was_refused_is_said(kernel, tmp_path):
     run(f"try: open({str(tmp_path / 'secret')!r})\nexcept OSError: pass")
     run("import socket\ntry: socket.socket()\nexcept OSError: pass")
     run("!ls")
+    run("with open('large', 'wb', buffering=0) as file: file.seek(2**28 - 1), file.write(b'xx'), file.write(b'x')")
     manager.shutdown_kernel(now=True)
-    assert [line.split()[0].strip(":") for line in manager.provisioner.refused()] == ["open", "socket", "process"]
+    said = [line.split()[0].strip(":") for line in manager.provisioner.refused()]
+    assert said == ["open", "socket", "process", "disk"]
 
 
 @needs_sandbox
