@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import safetensors.torch
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 from torch.nn.utils import get_total_norm
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
@@ -93,6 +93,7 @@ class Probe:
             [p for _, p in self.moving],
             lr=2e-3,  # not the lesson's: a loop that sets those itself is seen
             weight_decay=0.02,
+            foreach=True,
             eps=1e-4,  # or rounding errors, where a gradient should be zero, would become steps
         )
         # Lengths differ within any batch: each one has padding, so each mask matters.
@@ -112,10 +113,11 @@ class Probe:
         self.events = []
         self.replays = {} if replays else None  # by number of the forward call
         self.flags_changed = []
-        self.dropout = dropout(self.model)
+        self.dropout = dropout(self.model.modules())
         self.settled = {}  # the weights as the last step left them
         self.settings = [plain_settings(group) for group in self.optimizer.param_groups]
         self.held = "none"  # the gradients there were when the last backward call began
+        self.on_the_way = {}  # backward calls that have come to a loss, by number of its forward call
 
     def __deepcopy__(self, memo):
         return self  # a copy of the model belongs to the same probe
@@ -159,12 +161,13 @@ class Probe:
             self.note_flags()
         # Copies only for a replay, which comes later.
         weights = self.weights() if self.replays is not None else dict(self.moving)
+        modules = list(model.modules())  # once: it takes a model long to list them
         forward = Forward(
             passed_model=model is self.model,
             examples=examples,
             loader_pass=self.pass_of(examples),
             training=model.training,
-            dropout=dropout(model) == self.dropout and all(m.training for m in model.modules()),
+            dropout=dropout(modules) == self.dropout and all(m.training for m in modules),
             grad_enabled=torch.is_grad_enabled(),
             input_ids="missing" if ids is None else "right" if ids_right else "other",
             attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
@@ -192,30 +195,37 @@ class Probe:
         forward, number = self.events[-1], self.forwards() - 1
         tensors = output if isinstance(output, tuple) else output.to_tuple()
         has_loss = tensors[0].dim() == 0
+        logits, known = tensors[int(has_loss)], forward.examples and min(forward.examples) >= 0
+        labels = torch.tensor([self.labels[i] for i in forward.examples]) if known else None
         if has_loss:
             forward.loss = tensors[0].item()
-        elif forward.examples and min(forward.examples) >= 0:
-            labels = torch.tensor([self.labels[i] for i in forward.examples])
-            forward.loss = cross_entropy(tensors[0].detach(), labels).item()
-        for of, tensor in (("loss", tensors[0] if has_loss else None), ("logits", tensors[int(has_loss)])):
-            if tensor is not None and tensor.requires_grad:
-                tensor.register_hook(lambda gradient, of=of: self.on_backward(number, of, gradient))
+        elif known:
+            forward.loss = cross_entropy(logits.detach(), labels).item()
+        if not logits.requires_grad:
+            return
+        own = None  # the gradient that the model's loss sends back to the logits, where it is known
+        if has_loss:
+            own = gradient_of_loss(logits, labels) if forward.labels == "right" else None
+            tensors[0].register_hook(lambda gradient: self.on_loss_gradient(number, gradient))
+        logits.register_hook(lambda gradient: self.on_logits_gradient(number, own, gradient))
 
-    def on_backward(self, number, of, gradient):
-        """Record the first gradient that reaches a forward call's outputs."""
-        last = self.events[-1]
-        if isinstance(last, Backward) and last.forward == number and of == "logits":
-            return  # the same backward call, one node further down
+    def on_loss_gradient(self, number, gradient):
+        """Record a backward call through the loss of a forward call; its logits come next."""
+        self.on_the_way[number] = self.record_backward(number, "loss", scale=gradient.item())
+
+    def on_logits_gradient(self, number, own, gradient):
+        """Record a backward call through the logits, unless it came from the model's loss alone."""
+        backward = self.on_the_way.pop(number, None)
+        if backward is None:
+            backward = self.record_backward(number, "logits")
+        elif own is None or equal(gradient, backward.scale * own):
+            return
+        backward.of, backward.scale, backward.gradient = "logits", 1.0, gradient.tolist()
+
+    def record_backward(self, number, of, scale=1.0):
         self.held = self.gradients_now()
-        self.events.append(
-            Backward(
-                forward=number,
-                of=of,
-                scale=gradient.item() if of == "loss" else 1.0,
-                left_over=False,
-                gradient=gradient.tolist() if of == "logits" else None,
-            )
-        )
+        self.events.append(Backward(forward=number, of=of, scale=scale, left_over=False))
+        return self.events[-1]
 
     def on_gradient(self):
         """Note whether a backward call has added to gradients that were there before."""
@@ -327,6 +337,17 @@ class Probe:
         return b64encode(safetensors.torch.save(kept)).decode()
 
 
-def dropout(model):
+def dropout(modules):
     """Return the probability of each dropout layer."""
-    return [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    return [m.p for m in modules if isinstance(m, torch.nn.Dropout)]
+
+
+def gradient_of_loss(logits, labels):
+    """Return what the mean cross-entropy of `labels` sends back to `logits` (examples, classes)."""
+    logits = logits.detach().float()
+    return (logits.softmax(-1) - one_hot(labels, logits.shape[-1])) / len(labels)
+
+
+def equal(gradient, wanted):
+    """Whether two gradients are equal, but for what reduced precision does to them; NaN equals NaN."""
+    return not bool((gradient.float() - wanted).abs().max() > 0.01 * wanted.abs().max())
