@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import copysign
 
+from .lesson import NUM_EPOCHS
+
 SAMPLE = 16  # values of a parameter that are looked at
 
 
@@ -16,6 +18,14 @@ class Plan:
     examples: int
     batch_size: int
     seed: int  # of the probe's weights, examples, batches and dropout
+
+    @property
+    def num_epochs(self):
+        return NUM_EPOCHS if self.default_epochs else self.epochs
+
+    @property
+    def default_epochs(self):
+        return self.epochs is None
 
     @property
     def batches(self):

@@ -10,7 +10,6 @@ import torch
 from IPython.utils.capture import capture_output
 
 from .. import draws
-from ..lesson import NUM_EPOCHS
 from ..records import TrainingRecord, Trial
 from .probe import Probe
 
@@ -101,8 +100,8 @@ def collect_training(train_tinybert, seed, as_evidence=False):
 def new_trial(plan):
     """Return the Trial of a plan before anything has happened."""
     return Trial(
-        num_epochs=NUM_EPOCHS if plan.epochs is None else plan.epochs,
-        default_epochs=plan.epochs is None,
+        num_epochs=plan.num_epochs,
+        default_epochs=plan.default_epochs,
         examples=plan.examples,
         batches=plan.batches,
     )

@@ -2,14 +2,15 @@
 
 What the kernel says of itself may be made up. So the numbers decide: the weights that training
 came to must be those of the solution's loop on the same probe, drawn from a seed nobody could
-know before. If they are not, the calls that the evidence lists are made again in a clean kernel: if
-they lead to these numbers, the rules say what is wrong about them. If they do not, the points are
-withheld, and somebody should look.
+know before. Or the calls that the evidence lists, made again in a clean kernel, lead to these numbers:
+then the rules say what is wrong about them. Where neither does, the points are withheld, and
+somebody should look.
 """
 
 import dataclasses
 from functools import cached_property
 
+from .. import draws
 from ..evidence import Malformed, read
 from ..judge import (
     Finding,
@@ -86,7 +87,7 @@ class Examiner:
         if hopeless or not record.is_callable:
             self.trusted, self.loop = record, findings  # neither this check nor the next has points for it
             return findings
-        trials, again = self.verify(record)
+        trials, again = self.verify(record, suspected=bool(findings))
         if again and (trials or not findings):
             findings = worst(findings + judge_training_loop(again))
         self.loop = findings
@@ -95,30 +96,35 @@ class Examiner:
         self.trusted = dataclasses.replace(record, trials=trials)
         return findings
 
-    def verify(self, record):
-        """Return ([Trial with true events], TrainingRecord of the trials that were run again).
+    def verify(self, record, suspected):
+        """Return ([Trial with true events], TrainingRecord of the trials that were made again).
 
         The first is None where the numbers cannot be explained, the second where there was no
-        need to run any again.
+        need to make any again. suspected: whether the rules found mistakes; then the solution's
+        loop is asked last, as each way costs about as much as the check that left the evidence.
         """
-        expected = self.reference.training(self.seed).trials
-        described = [[getattr(trial, name) for name in SAME] for trial in record.trials]
-        if described != [[getattr(trial, name) for name in SAME] for trial in expected]:
+        described, planned = (
+            [[getattr(trial, name) for name in SAME] for trial in trials]
+            for trials in (record.trials, draws.trials(self.seed))
+        )
+        if described != planned:
             raise Malformed("these are not the trials that were asked for")
         trials, again = [], []
-        for number, (trial, right) in enumerate(zip(record.trials, expected)):
-            if same_weights(trial, right) and same_steps(trial, right):
-                if not same_losses(trained(trial), trained(right)):
-                    trial = with_events(trial, right)
-            else:
-                done = self.reference.rerun(trial, number, self.seed)
-                again.append(with_events(trial, done))
-                as_long = len(trial.events) == len(done.events)
-                if not (as_long and same_weights(trial, done) and same_losses(trial, done)):
-                    trials = None
-            if trials is not None:
-                trials.append(trial)
-        return trials, again and dataclasses.replace(record, trials=again)
+        for number, trial in enumerate(record.trials):
+            done = self.reference.rerun(trial, number, self.seed) if suspected else None
+            if not (done and explains(done, trial)):
+                if right := as_solved(trial, self.solved[number]):
+                    trials.append(right)
+                    continue
+                done = done or self.reference.rerun(trial, number, self.seed)
+            again.append(with_events(trial, done))
+            trials.append(trial if explains(done, trial) else None)
+        return None if None in trials else trials, again and dataclasses.replace(record, trials=again)
+
+    @cached_property
+    def solved(self):
+        """The Trials of the solution's loop."""
+        return self.reference.training(self.seed).trials
 
     def loss_history(self, evidence):
         history = read(evidence, HistoryRecord)
@@ -138,6 +144,19 @@ def worst(findings):
         if finding.rule not in found or finding.points > found[finding.rule].points:
             found[finding.rule] = finding
     return list(found.values())
+
+
+def explains(done, trial):
+    """Whether a trial's calls, made again, came to its numbers."""
+    as_long = len(trial.events) == len(done.events)
+    return as_long and same_weights(trial, done) and same_losses(trial, done)
+
+
+def as_solved(trial, right):
+    """Return the trial, its events known to be true, if it came to the solution's numbers."""
+    if same_weights(trial, right) and same_steps(trial, right):
+        return trial if same_losses(trained(trial), trained(right)) else with_events(trial, right)
+    return None
 
 
 def trained(trial):
