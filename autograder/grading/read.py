@@ -5,7 +5,8 @@ import json
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import from_dict
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.corpus.words import generate_corpus_id as random_cell_id
+from nbformat.v4 import new_notebook
 from nbformat.v4.rwbase import rejoin_lines
 from nbgrader.preprocessors import ClearOutput as NbGraderClearOutput
 from nbgrader.utils import is_grade
@@ -112,17 +113,18 @@ def well_formed(cell):
         source = "".join(map(str, source))
     if not isinstance(source, str):
         return None
-    make = new_code_cell if cell.get("cell_type") == "code" else new_markdown_cell
-    rebuilt = make(source)
-    if isinstance(cell.get("id"), str):
-        rebuilt["id"] = cell["id"]
-    if isinstance(cell.get("metadata"), dict):
-        rebuilt["metadata"] = cell["metadata"]
-    if cell.get("cell_type") == "code":
+    rebuilt = {
+        # Not by new_code_cell: it validates every cell, and the exporter the notebook anyway.
+        "id": cell["id"] if isinstance(cell.get("id"), str) else random_cell_id(),
+        "cell_type": "code" if cell.get("cell_type") == "code" else "markdown",
+        "metadata": cell["metadata"] if isinstance(cell.get("metadata"), dict) else {},
+        "source": source,
+    }
+    if rebuilt["cell_type"] == "code":
+        count = cell.get("execution_count")
+        rebuilt["execution_count"] = count if isinstance(count, int) else None
         rebuilt["outputs"] = outputs(cell.get("outputs"))
-        if isinstance(cell.get("execution_count"), int):
-            rebuilt["execution_count"] = cell["execution_count"]
-    return rebuilt
+    return from_dict(rebuilt)
 
 
 def outputs(found):
