@@ -55,7 +55,7 @@ c.Autograde.autograde_preprocessors = [
 
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]
 
-# Neither says anything that an instructor could act on: the kernels listen on this machine only,
-# and nbgrader's own queries trip the other.
-c.Execute.extra_arguments = ["--log-level=ERROR"]
+# A kernel that lives for one notebook needs no file of its history. Its warning and SQLAlchemy's say
+# nothing that an instructor could act on: it listens on this machine only, and the queries are nbgrader's.
+c.Execute.extra_arguments = ["--log-level=ERROR", "--HistoryManager.enabled=False"]
 warnings.filterwarnings("ignore", category=SAWarning)

@@ -54,12 +54,10 @@ class WarmProvisioner(LocalProvisioner):
             "IPython.core.logger",
             "IPython.core.oinspect",
             "IPython.extensions.storemagic",
-            "landlockpy",
             "pyseccomp",
             "sqlite3",
             "tornado.platform.asyncio",
             "autograder.checks",
-            "autograder.kernels.caches",
             "datasets",
             "matplotlib.pyplot",
             "matplotlib_inline.backend_inline",
@@ -67,6 +65,7 @@ class WarmProvisioner(LocalProvisioner):
             "transformers.models.auto.modeling_auto",
             "transformers.models.auto.tokenization_auto",
             "transformers.models.bert.tokenization_bert",
+            "autograder.kernels.caches",  # last: what the others import would fill them again
         ],
         help="Modules that a kernel finds imported.",
     ).tag(config=True)
