@@ -15,6 +15,7 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,  # a job that ends its worker is tried once more
     "distributed.scheduler.worker-saturation": 1.0,  # a worker has one job, so it is that one's fault
     "distributed.worker.multiprocessing-method": "forkserver",  # workers import together, once
+    "distributed.worker.profile.enabled": False,  # a look at the stack a hundred times a second
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.low-level-log-length": 10,  # messages, whole submissions among them
 }
