@@ -93,7 +93,7 @@ class Probe:
             [p for _, p in self.moving],
             lr=2e-3,  # not the lesson's: a loop that sets those itself is seen
             weight_decay=0.02,
-            foreach=True,
+            fused=True,
             eps=1e-4,  # or rounding errors, where a gradient should be zero, would become steps
         )
         # Lengths differ within any batch: each one has padding, so each mask matters.
