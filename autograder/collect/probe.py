@@ -1,21 +1,13 @@
-"""A tiny BERT with data and an optimizer of its own, which writes down what is done with it."""
+"""A tiny BERT with data and an optimizer of its own, for a training loop to be tried on."""
 
-import copy
-import inspect
 from base64 import b64encode
 
 import safetensors.torch
 import torch
-from torch.nn.functional import cross_entropy, one_hot
-from torch.nn.utils import get_total_norm
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForSequenceClassification
 
 from ..lesson import FROZEN
-from ..records import Backward, Forward, Step
-from .optimizer import plain_settings
-from .replay import Replay, explains
 
 # As many tokens and positions as any BERT has, so that a loop which also runs the
 # notebook's validation_loader through the probe finds nothing out of range.
@@ -66,13 +58,12 @@ class Dropout(torch.nn.Dropout):
 
 
 class Probe:
-    """A fresh model, train_loader and optimizer; use as a context manager, then read `events`.
+    """A fresh model, train_loader and optimizer; a Recorder watches them.
 
-    The model is handed over in evaluation mode, as `from_pretrained` does it. With `replays`,
-    each step's gradients are compared with those of its batch.
+    The model is handed over in evaluation mode, as `from_pretrained` does it.
     """
 
-    def __init__(self, plan, replays=False):
+    def __init__(self, plan):
         self.plan, self.steps = plan, 0
         torch.manual_seed(plan.seed)
         self.model = BertForSequenceClassification(BertConfig(**SIZES))
@@ -84,7 +75,6 @@ class Probe:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad = not name.startswith(FROZEN)
         self.model.eval()
-        self.twin = copy.deepcopy(self.model) if replays else None  # out of everybody's sight
         self.parameters = dict(self.model.named_parameters())  # once: it takes a model long to list them
         self.start = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.flags = {name: p.requires_grad for name, p in self.parameters.items()}
@@ -110,14 +100,6 @@ class Probe:
             collate_fn=self.collate,
             generator=torch.Generator().manual_seed(plan.seed),
         )
-        self.events = []
-        self.replays = {} if replays else None  # by number of the forward call
-        self.flags_changed = []
-        self.dropout = dropout(self.model.modules())
-        self.settled = {}  # the weights as the last step left them
-        self.settings = [plain_settings(group) for group in self.optimizer.param_groups]
-        self.held = "none"  # the gradients there were when the last backward call began
-        self.on_the_way = {}  # backward calls that have come to a loss, by number of its forward call
 
     def __deepcopy__(self, memo):
         return self  # a copy of the model belongs to the same probe
@@ -129,151 +111,6 @@ class Probe:
         ids = torch.tensor([row + [0] * (width - len(row)) for row, _ in batch])
         return ids, (ids != 0).long(), torch.tensor([label for _, label in batch])
 
-    def __enter__(self):
-        # Plain functions: a deep copy of the model then reports to this probe too.
-        self.model.register_forward_pre_hook(
-            lambda model, args, kwargs: self.before_forward(model, args, kwargs), with_kwargs=True
-        )
-        self.model.register_forward_hook(lambda model, args, output: self.after_forward(output))
-        # torch.autograd.grad comes through the model too, but leaves no gradients behind.
-        bias = self.model.classifier.bias
-        # After, not before: step(closure) computes the loss and its gradients inside.
-        self.handles = [
-            bias.register_post_accumulate_grad_hook(lambda bias: self.on_gradient()),
-            register_optimizer_step_post_hook(self.after_step),
-        ]
-        return self
-
-    def __exit__(self, *exception):
-        for handle in self.handles:
-            handle.remove()
-
-    def before_forward(self, model, args, kwargs):
-        """Record a call before it can fail, with what reached each argument."""
-        given = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
-        given = {name: value for name, value in given.arguments.items() if value is not None}
-        ids = given.get("input_ids")
-        examples = self.identify(ids)
-        known = bool(examples) and min(examples) >= 0
-        right_ids = known and self.collate([(self.rows[i], 0) for i in examples])[0]
-        ids_right = known and not ids.is_floating_point() and torch.equal(ids.cpu().long(), right_ids)
-        if model is self.model:
-            self.note_flags()
-        # Copies only for a replay, which comes later.
-        weights = self.weights() if self.replays is not None else dict(self.moving)
-        modules = list(model.modules())  # once: it takes a model long to list them
-        forward = Forward(
-            passed_model=model is self.model,
-            examples=examples,
-            loader_pass=self.pass_of(examples),
-            training=model.training,
-            dropout=dropout(modules) == self.dropout and all(m.training for m in modules),
-            grad_enabled=torch.is_grad_enabled(),
-            input_ids="missing" if ids is None else "right" if ids_right else "other",
-            attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
-            labels=self.describe_labels(given, examples if known else None),
-            weights_kept=all(torch.equal(weights[n], w) for n, w in self.settled.items()),
-        )
-        tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
-        described = {forward.input_ids, forward.attention_mask, forward.labels}
-        if described != {"right"} or set(tensors) != {"input_ids", "attention_mask", "labels"}:
-            forward.given = {name: value.tolist() for name, value in tensors.items()}
-        self.events.append(forward)
-        if self.replays is not None and model is self.model and torch.is_grad_enabled():
-            self.replays[self.forwards() - 1] = Replay(model, weights, args, kwargs)
-
-    def pass_of(self, examples):
-        """Return the pass over the loader in which examples came; the last one for any others."""
-        first = examples[0] + FIRST_TOKEN if examples else None
-        return self.loader.came.get(first, self.loader.passes)
-
-    def forwards(self):
-        return sum(isinstance(event, Forward) for event in self.events)
-
-    def after_forward(self, output):
-        """Record the loss, and be told when gradients flow back from it."""
-        forward, number = self.events[-1], self.forwards() - 1
-        tensors = output if isinstance(output, tuple) else output.to_tuple()
-        has_loss = tensors[0].dim() == 0
-        logits, known = tensors[int(has_loss)], forward.examples and min(forward.examples) >= 0
-        labels = torch.tensor([self.labels[i] for i in forward.examples]) if known else None
-        if has_loss:
-            forward.loss = tensors[0].item()
-        elif known:
-            forward.loss = cross_entropy(logits.detach(), labels).item()
-        if not logits.requires_grad:
-            return
-        own = None  # the gradient that the model's loss sends back to the logits, where it is known
-        if has_loss:
-            own = gradient_of_loss(logits, labels) if forward.labels == "right" else None
-            tensors[0].register_hook(lambda gradient: self.on_loss_gradient(number, gradient))
-        logits.register_hook(lambda gradient: self.on_logits_gradient(number, own, gradient))
-
-    def on_loss_gradient(self, number, gradient):
-        """Record a backward call through the loss of a forward call; its logits come next."""
-        self.on_the_way[number] = self.record_backward(number, "loss", scale=gradient.item())
-
-    def on_logits_gradient(self, number, own, gradient):
-        """Record a backward call through the logits, unless it came from the model's loss alone."""
-        backward = self.on_the_way.pop(number, None)
-        if backward is None:
-            backward = self.record_backward(number, "logits")
-        elif own is None or equal(gradient, backward.scale * own):
-            return
-        backward.of, backward.scale, backward.gradient = "logits", 1.0, gradient.tolist()
-
-    def record_backward(self, number, of, scale=1.0):
-        self.held = self.gradients_now()
-        self.events.append(Backward(forward=number, of=of, scale=scale, left_over=False))
-        return self.events[-1]
-
-    def on_gradient(self):
-        """Note whether a backward call has added to gradients that were there before."""
-        if self.events and isinstance(self.events[-1], Backward):
-            self.events[-1].left_over = self.held == "some"
-
-    def after_step(self, optimizer, args, kwargs):
-        """Record a step of any optimizer in the process."""
-        found = [p.grad for _, p in self.moving if p.grad is not None]
-        self.events.append(
-            Step(
-                passed_optimizer=optimizer is self.optimizer,
-                gradients=self.gradients_now(),
-                norm=float(get_total_norm(found)) if found else 0.0,
-                largest=max((float(g.abs().max()) for g in found), default=0.0),
-                settings=self.changed_settings(),
-                own_gradients=self.own_gradients(),
-            )
-        )
-        self.steps += 1
-        self.settled = self.weights()
-
-    def weights(self):
-        return {name: p.detach().clone() for name, p in self.moving}
-
-    def gradients_now(self):
-        """Say whether parameters that a step would move hold "some" gradients, "zero", or "none"."""
-        found = [p.grad for _, p in self.moving if p.grad is not None]
-        return "some" if any(bool(g.any()) for g in found) else "zero" if found else "none"
-
-    def own_gradients(self):
-        """Whether the gradients are those of the batch that was differentiated last."""
-        last = next((e.forward for e in reversed(self.events) if isinstance(e, Backward)), None)
-        if last not in (self.replays or {}):
-            return True  # no backward, or another model: there are rules for these
-        expected = self.replays[last].gradients(self.twin)
-        return expected is None or explains(expected, {name: p.grad for name, p in self.moving})
-
-    def changed_settings(self):
-        """Return {setting: [as handed over, now]} of those that differ; a scheduler's own are none."""
-        changed = {}
-        for was, group in zip(self.settings, self.optimizer.param_groups):
-            now = plain_settings(group)
-            changed |= {key: [value, now.get(key)] for key, value in was.items() if now.get(key) != value}
-        if len(self.optimizer.param_groups) != len(self.settings):
-            changed["param_groups"] = [len(self.settings), len(self.optimizer.param_groups)]
-        return changed
-
     def identify(self, ids):
         """Return the example number of each row of `ids` (batch, tokens); -1 if it is none."""
         if not isinstance(ids, torch.Tensor) or ids.dim() != 2:
@@ -284,70 +121,13 @@ class Probe:
             for k, i in enumerate(numbers)
         ]
 
-    @staticmethod
-    def describe_mask(mask, ids):
-        if mask is None:
-            return "missing"
-        if ids is not None and mask.shape == ids.shape:
-            if torch.equal(mask.bool(), ids != 0) and bool((mask.bool() == mask).all()):
-                return "right"
-            if bool((mask == 1).all()):
-                return "ones"
-        return "other"
-
-    def describe_labels(self, given, examples):
-        expected = None if examples is None else [self.labels[i] for i in examples]
-
-        def matches(value):
-            return (
-                isinstance(value, torch.Tensor)
-                and value.shape == (len(expected),)
-                and value.tolist() == expected
-            )
-
-        labels = given.get("labels")
-        if labels is None:
-            stray = [n for n, v in given.items() if n != "input_ids" and expected and matches(v)]
-            return stray[0] if stray else "missing"
-        if isinstance(labels, torch.Tensor) and labels.is_floating_point():
-            return "float"
-        return "right" if expected is not None and matches(labels) else "other"
-
-    def note_flags(self):
-        """Note which parameters have been frozen or unfrozen by now."""
-        changed = [n for n, p in self.parameters.items() if p.requires_grad != self.flags[n]]
-        self.flags_changed += [n for n in changed if n not in self.flags_changed]
-
-    def weights_kept(self):
-        """Whether the weights are still as the last step left them."""
-        weights = self.weights()
-        return all(torch.equal(weights[n], w) for n, w in self.settled.items())
-
-    def changes(self):
-        """Return the names of frozen parameters that moved, and of those whose flag changed meanwhile."""
-        now = dict(self.model.named_parameters())
-        moved = [n for n, flag in self.flags.items() if not flag and not torch.equal(now[n], self.start[n])]
-        self.note_flags()
-        return moved, self.flags_changed
+    def pass_of(self, examples):
+        """Return the pass over the loader in which examples came; the last one for any others."""
+        first = examples[0] + FIRST_TOKEN if examples else None
+        return self.loader.came.get(first, self.loader.passes)
 
     def packed_weights(self):
         """Return the weights that were handed over unfrozen, as safetensors in base64."""
         now = dict(self.model.named_parameters())
         kept = {name: now[name].detach().float().cpu().contiguous() for name, _ in self.moving if name in now}
         return b64encode(safetensors.torch.save(kept)).decode()
-
-
-def dropout(modules):
-    """Return the probability of each dropout layer."""
-    return [m.p for m in modules if isinstance(m, torch.nn.Dropout)]
-
-
-def gradient_of_loss(logits, labels):
-    """Return what the mean cross-entropy of `labels` sends back to `logits` (examples, classes)."""
-    logits = logits.detach().float()
-    return (logits.softmax(-1) - one_hot(labels, logits.shape[-1])) / len(labels)
-
-
-def equal(gradient, wanted):
-    """Whether two gradients are equal, but for what reduced precision does to them; NaN equals NaN."""
-    return not bool((gradient.float() - wanted).abs().max() > 0.01 * wanted.abs().max())

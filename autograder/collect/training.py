@@ -12,6 +12,7 @@ from IPython.utils.capture import capture_output
 from .. import draws
 from ..records import TrainingRecord, Trial
 from .probe import Probe
+from .recorder import Recorder
 
 
 class UsedGlobal(Exception):
@@ -88,8 +89,8 @@ def collect_training(train_tinybert, seed, as_evidence=False):
     with torch.random.fork_rng(), one_thread():
         for plan in draws.trials(seed):
             # The last trial is about the number of epochs: its steps are as the others'.
-            probe = Probe(plan, replays=not as_evidence and plan.epochs is not None)
-            trial = run(train_tinybert, probe)
+            probe = Probe(plan)
+            trial = run(train_tinybert, probe, replays=not as_evidence and plan.epochs is not None)
             trial.weights = probe.packed_weights() if as_evidence else ""
             record.trials.append(trial)
             if trial.error or trial.used_global:  # the next trial would only say it again
@@ -107,11 +108,11 @@ def new_trial(plan):
     )
 
 
-def run(train_tinybert, probe):
-    """Call the loop once on a fresh probe and return the Trial."""
+def run(train_tinybert, probe, replays):
+    """Call the loop once on a fresh probe and return the Trial; `replays` as for a Recorder."""
     trial = new_trial(probe.plan)
     settings = {} if trial.default_epochs else {"num_epochs": trial.num_epochs}
-    with probe, tripwires(train_tinybert):
+    with Recorder(probe, replays) as recorder, tripwires(train_tinybert):
         streams = sys.stdout, sys.stderr
         with capture_output() as captured, bound_before(*streams), torch.enable_grad():
             try:
@@ -124,10 +125,10 @@ def run(train_tinybert, probe):
                 trial.error = describe(error)
             else:
                 trial.returned, trial.returned_type = plain(returned), type(returned).__name__
-    trial.events = probe.events
+    trial.events = recorder.events
     trial.printed = captured.stdout + captured.stderr
-    trial.frozen_changed, trial.flags_changed = probe.changes()
-    trial.weights_kept = probe.weights_kept()
+    trial.frozen_changed, trial.flags_changed = recorder.changes()
+    trial.weights_kept = recorder.weights_kept()
     return trial
 
 

@@ -8,6 +8,7 @@ import math
 import torch
 
 from autograder.collect.probe import Probe
+from autograder.collect.recorder import Recorder
 from autograder.collect.training import new_trial, one_thread
 from autograder.records import Forward, Step, Trial
 
@@ -21,7 +22,7 @@ def rerun(trial: Trial, plan) -> Trial:
     It stops early at what it cannot do: calls of another model, steps of another optimizer.
     """
     done, outputs = new_trial(plan), []
-    with torch.random.fork_rng(), one_thread(), Probe(plan) as probe:
+    with torch.random.fork_rng(), one_thread(), Recorder(probe := Probe(plan)) as recorder:
         settings = {key: value for key, value in probe.optimizer.param_groups[0].items() if key != "params"}
         for event in trial.events[:MOST_EVENTS]:
             try:
@@ -31,14 +32,15 @@ def rerun(trial: Trial, plan) -> Trial:
                     case Step(passed_optimizer=True):
                         changed = {key: now for key, (_, now) in event.settings.items()}
                         probe.optimizer.param_groups[0].update(settings | changed)
-                        step(probe, event)
+                        own = step(probe, event)
+                        recorder.events[-1].own_gradients = own
                     case Forward() | Step():
                         break
                     case _:
                         backward(probe, event, outputs[event.forward])
             except Exception:  # the trial's own loop stopped here too, or its evidence is made up
                 break
-        done.events, done.weights = probe.events, probe.packed_weights()
+        done.events, done.weights = recorder.events, probe.packed_weights()
     return done
 
 
@@ -68,7 +70,10 @@ def backward(probe, event, output):
 
 
 def step(probe, event):
-    """Take a step, with gradients cleared or clipped as those of the trial were."""
+    """Take a step, with gradients cleared or clipped as those of the trial were.
+
+    Return whether they are the batch's own, clipped at most.
+    """
     if event.gradients != "some":
         clear(probe)
     if event.gradients == "zero":
@@ -86,7 +91,7 @@ def step(probe, event):
         for gradient, other in zip(own, smaller):
             gradient.copy_(other)
     probe.optimizer.step()
-    probe.events[-1].own_gradients = clipped or event.norm <= 1.02 * norm + 1e-6
+    return clipped or event.norm <= 1.02 * norm + 1e-6
 
 
 def clear(probe):
