@@ -40,9 +40,8 @@ def trials(seed):
     """
     draw = random.Random(seed)
     plans = []
-    for epochs in (*draw.sample((2, 3), 2), None):
-        batches = 2 if epochs is None else draw.choice((3, 4))
-        batch_size = draw.choice((3, 4))
+    drawn = [draw.sample(pair, 2) for pair in ((2, 3), (3, 4), (3, 4))]
+    for epochs, batches, batch_size in (*zip(*drawn), (None, 2, draw.choice((3, 4)))):
         examples = batches * batch_size - draw.choice((1, 2))
         plans.append(Plan(epochs, examples, batch_size, draw.randrange(2**31)))
     return plans
