@@ -33,7 +33,7 @@ def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None
         if lacks_default(trial):
             findings.setdefault("epochs", no_default(trial))
             continue
-        found = returned(trial) or epochs(trial) or means(trial, other_loss)
+        found = returned(trial) or epochs(trial) or means(trial, record.trials, other_loss)
         # A wrong history makes wrong lines, not the other way round; but it does not make none.
         if found is None or not printed_numbers(trial.printed):
             lines = printed(trial)
@@ -125,24 +125,54 @@ def epochs(trial: Trial):
     return Finding("epochs", 2, observed, f"{asked} epochs and {asked} losses.", why, HINT)
 
 
-def means(trial: Trial, other_loss=False):
+def means(trial: Trial, trials=(), other_loss=False):
     """Every entry is the mean of its epoch's batch losses, by batch or by example.
 
-    other_loss: the loop trains on a loss that is not the model's; its mean is not known here.
+    trials: all of them: a name is given to what was noted only if it fits each; other_loss: the
+    loop trains on a loss that is not the model's; its mean is not known here.
     """
-    groups = by_epoch(trial, iterations(trial))
-    losses = [[i.forward.loss or 0.0 for i in group] for group in groups]
-    sizes = [[len(i.forward.examples) for i in group] for group in groups]
+    losses, sizes = batch_losses(trial)
     # Epochs that saw fewer batches, or none, are for the training-loop check to report.
     unseen = [0.0] * (trial.num_epochs - len(losses))
     spread = [sum(epoch) / trial.batches for epoch in losses] + unseen
     wanted = batch_means(losses) + unseen
     if any(matches(trial.returned, m) for m in (wanted, example_means(losses, sizes), spread)):
         return None
+    fits = (
+        text
+        for text, values in guesses(trial).items()
+        if matches(trial.returned, values)
+        and all(matches(other.returned, guesses(other)[text]) for other in trials if other.returned)
+    )
+    named = next(fits, None)
+    if other_loss and not named:
+        return None
+    pairs = enumerate(zip(trial.returned, wanted), start=1)
+    k, (entry, mean) = next(pair for pair in pairs if not near(*pair[1], TOLERANCE))
+    observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
+    return Finding(
+        "means", 2,
+        f"{observed}: it is {named}" if named else f"{observed}.",
+        "for every epoch, the sum of its batch losses divided by the number of batches.",
+        "Only a mean can be compared between epochs, data sets and batch sizes.",
+        HINT,
+    )  # fmt: skip
+
+
+def batch_losses(trial: Trial):
+    """Return the losses of the batches by epoch, and their sizes."""
+    groups = by_epoch(trial, iterations(trial))
+    losses = [[i.forward.loss or 0.0 for i in group] for group in groups]
+    return losses, [[len(i.forward.examples) for i in group] for group in groups]
+
+
+def guesses(trial: Trial):
+    """Return {what may have been noted in place of the means: its values}."""
+    losses, _ = batch_losses(trial)
     totals = [sum(epoch) for epoch in losses]
     so_far = [sum(totals[: k + 1]) for k in range(len(totals))]
     counts = [len(epoch) for epoch in losses]
-    guesses = {
+    return {
         "the sum of the batch losses, never divided.": totals,
         "the last batch's loss alone.": [epoch[-1] for epoch in losses],
         "the first batch's loss alone.": [epoch[0] for epoch in losses],
@@ -159,19 +189,6 @@ def means(trial: Trial, other_loss=False):
             total / trial.num_epochs for total in totals
         ],
     }
-    named = next((text for text, values in guesses.items() if matches(trial.returned, values)), None)
-    if other_loss and not named:
-        return None
-    pairs = enumerate(zip(trial.returned, wanted), start=1)
-    k, (entry, mean) = next(pair for pair in pairs if not near(*pair[1], TOLERANCE))
-    observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
-    return Finding(
-        "means", 2,
-        f"{observed}: it is {named}" if named else f"{observed}.",
-        "for every epoch, the sum of its batch losses divided by the number of batches.",
-        "Only a mean can be compared between epochs, data sets and batch sizes.",
-        HINT,
-    )  # fmt: skip
 
 
 MOST, LONGEST = 100_000, 500  # characters of what is printed, and of a line, that are looked at
@@ -191,7 +208,7 @@ def epoch_lines(text):
         match = re.search(r"epoch\D*(\d+)(.*)", line, re.IGNORECASE)
         _, loss, rest = match.group(2).lower().partition("loss") if match else ("", "", "")
         if loss:
-            found.append((int(match.group(1)), [float(n) for n in re.findall(NUMBER, rest)[:4]]))
+            found.append((int(match.group(1)), [float(n) for n in re.findall(NUMBER, rest)[:8]]))
     return found
 
 
