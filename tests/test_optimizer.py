@@ -85,7 +85,7 @@ WRONG = {
         1, 2, "bert.pooler.dense.weight"),
     "unfrozen after set-up": (unfreeze, 0, 2, "were unfrozen after the set-up"),
     "frozen after set-up": (freeze_more, 0, 2, "were frozen after the set-up"),
-    "another model": (lambda m: AdamW(unfrozen(make_model()), **SETTINGS), 0, 2, "another model"),
+    "another model": (lambda m: AdamW(unfrozen(make_model()), **SETTINGS), 0, 2, "are no parameters of `model`"),
     "used-up generator": (used_up, 0, 2, "looped over before"),
     "rate left out": (lambda m: AdamW(unfrozen(m), weight_decay=0.01), 3, 0, "when you pass no lr"),
     "standard rate": (lambda m: AdamW(unfrozen(m), lr=2e-5, weight_decay=0.01), 3, 0, "usual rate"),

@@ -126,7 +126,8 @@ def run(train_tinybert, probe, replays):
             else:
                 trial.returned, trial.returned_type = plain(returned), type(returned).__name__
     trial.events = recorder.events
-    trial.printed = captured.stdout + captured.stderr
+    shown = [output.data.get("text/plain", "") for output in captured.outputs]  # by display(), or rich
+    trial.printed = "\n".join([captured.stdout + captured.stderr, *map(str, shown)])
     trial.frozen_changed, trial.flags_changed = recorder.changes()
     trial.weights_kept = recorder.weights_kept()
     return trial

@@ -93,7 +93,7 @@ def judge_parameter_groups(record: OptimizerRecord, seed=None, points=3) -> list
         return [
             Finding(
                 "own_model", points,
-                f"All {foreign} tensors in the optimizer belong to another model.",
+                f"All {foreign} tensors in the optimizer are no parameters of `model`.",
                 "the parameters of `model`.",
                 "Stepping would train a model that nobody looks at, while `model` stays as it is.",
                 "Hint 1 under TODO #1",

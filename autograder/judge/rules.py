@@ -82,7 +82,9 @@ def loss_from_model(trial: Trial):
                 "loss_from_model", 2,
                 f"backward() ran on {scaled[0]:g} times the loss of the batch.",
                 "backward() on the loss itself.",
-                "The loss is a mean over the batch already: dividing it again shrinks its gradients.",
+                "The loss is a mean over the batch already: dividing it again shrinks its gradients."
+                if 0 < scaled[0] < 1 else "Its gradients are as many times as large, and clipping or another "
+                "optimizer would notice.",
                 "Hint 3 under TODO #2",
             )  # fmt: skip
     return None
@@ -96,7 +98,7 @@ def train_mode(trial: Trial):
         return None
     off = modes.count(False)
     if not off:
-        observed = f"Dropout was off in {silent} of {len(modes)} training steps, in training mode."
+        observed = f"Dropout was off or changed in {silent} of {len(modes)} training steps, in training mode."
         why = "A layer with p = 0 or in evaluation mode drops nothing, and the model memorizes sooner."
     elif modes[0] and True in modes[modes.index(False) :]:
         observed = f"The model was in evaluation mode in {off} of {len(modes)} training steps."
