@@ -1,5 +1,6 @@
 """What the collecting room hands to the judging room: plain data, no tensors, no opinions."""
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -48,6 +49,7 @@ class Forward:
     attention_mask: str  # "right", "missing", "ones", "other"
     labels: str  # "right", "missing", "float", "other", or the argument they landed in
     weights_kept: bool  # they are as the last step left them
+    dropouts: list[float] | None = None  # where they are not: each layer's probability, 0 if it is off
     given: dict | None = None  # what reached the arguments, as lists, where it is not all right
     loss: float | None = None  # the model's own, or computed from its logits if it gave none
 
@@ -69,10 +71,15 @@ class Step:
 
     passed_optimizer: bool
     gradients: str  # "some", "zero", "none"
-    norm: float  # of all gradients together
-    largest: float  # of them, by size
+    norms: list[float]  # of the gradient of each parameter handed over unfrozen, 0 where there is none
+    largest: list[float]  # of its values, by size
     settings: dict[str, list]  # those no longer as they were handed in: {"lr": [before, now]}
     own_gradients: bool = True  # unless a replay shows others than its batch's, clipped at most
+
+    @property
+    def norm(self):
+        """That of all gradients together."""
+        return math.hypot(*self.norms)
 
 
 @dataclass

@@ -43,8 +43,10 @@ def collect_optimizer(optimizer, model, seed=None):
 
 
 def plain_settings(group):
-    """Return the numbers among a parameter group's settings (lr may be a 0-d tensor)."""
-    settings = {}
+    """Return the numbers among a parameter group's settings (lr may be a 0-d tensor, betas are two)."""
+    settings, group = {}, dict(group)
+    if "betas" in group:
+        group["beta1"], group["beta2"] = group.pop("betas")
     for key, value in group.items():
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             value = value.item()

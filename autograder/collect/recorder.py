@@ -5,7 +5,6 @@ import inspect
 
 import torch
 from torch.nn.functional import cross_entropy, one_hot
-from torch.nn.utils import get_total_norm
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..records import Backward, Forward, Step
@@ -24,7 +23,7 @@ class Recorder:
         self.replays = {} if replays else None  # by number of the forward call
         self.twin = copy.deepcopy(probe.model) if replays else None  # out of everybody's sight
         self.flags_changed = []
-        self.dropout = dropout(probe.model.modules())
+        self.dropout = {name: module.p for name, module in probe.model.named_modules() if is_dropout(module)}
         self.settled = {}  # the weights as the last step left them
         self.settings = [plain_settings(group) for group in probe.optimizer.param_groups]
         self.held = "none"  # the gradients there were when the last backward call began
@@ -62,19 +61,22 @@ class Recorder:
             self.note_flags()
         # Copies only for a replay, which comes later.
         weights = self.weights() if self.replays is not None else dict(self.probe.moving)
-        modules = list(model.modules())  # once: it takes a model long to list them
+        modules = dict(model.named_modules())  # once: it takes a model long to list them
+        on = {name: m.p for name, m in modules.items() if is_dropout(m) and m.training}
         forward = Forward(
             passed_model=model is self.probe.model,
             examples=examples,
             loader_pass=self.probe.pass_of(examples),
             training=model.training,
-            dropout=dropout(modules) == self.dropout and all(m.training for m in modules),
+            dropout=on == self.dropout and all(m.training for m in modules.values()),
             grad_enabled=torch.is_grad_enabled(),
             input_ids="missing" if ids is None else "right" if ids_right else "other",
             attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
             labels=self.describe_labels(given, examples if known else None),
             weights_kept=all(torch.equal(weights[n], w) for n, w in self.settled.items()),
         )
+        if on != self.dropout:
+            forward.dropouts = [on.get(name, 0.0) for name in self.dropout]
         tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
         described = {forward.input_ids, forward.attention_mask, forward.labels}
         if described != {"right"} or set(tensors) != {"input_ids", "attention_mask", "labels"}:
@@ -130,13 +132,13 @@ class Recorder:
 
     def after_step(self, optimizer, args, kwargs):
         """Record a step of any optimizer in the process."""
-        found = [p.grad for _, p in self.probe.moving if p.grad is not None]
+        found = [p.grad for _, p in self.probe.moving]
         self.events.append(
             Step(
                 passed_optimizer=optimizer is self.probe.optimizer,
                 gradients=self.gradients_now(),
-                norm=float(get_total_norm(found)) if found else 0.0,
-                largest=max((float(g.abs().max()) for g in found), default=0.0),
+                norms=[0.0 if g is None else float(g.norm()) for g in found],
+                largest=[0.0 if g is None else float(g.abs().max()) for g in found],
                 settings=self.changed_settings(),
                 own_gradients=self.own_gradients(),
             )
@@ -218,9 +220,8 @@ class Recorder:
         return moved, self.flags_changed
 
 
-def dropout(modules):
-    """Return the probability of each dropout layer."""
-    return [m.p for m in modules if isinstance(m, torch.nn.Dropout)]
+def is_dropout(module):
+    return isinstance(module, torch.nn.Dropout)
 
 
 def gradient_of_loss(logits, labels):

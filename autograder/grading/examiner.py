@@ -117,7 +117,8 @@ class Examiner:
                     trials.append(right)
                     continue
                 done = done or self.reference.rerun(trial, number, self.seed)
-            again.append(with_events(trial, done))
+            if len(done.events) == len(trial.events):  # else it was cut short, by what cannot be made again
+                again.append(with_events(trial, done))
             trials.append(trial if explains(done, trial) else None)
         return None if None in trials else trials, again and dataclasses.replace(record, trials=again)
 

@@ -7,13 +7,14 @@ import math
 
 import torch
 
+from autograder.collect.optimizer import plain_settings
 from autograder.collect.probe import Probe
 from autograder.collect.recorder import Recorder
 from autograder.collect.training import new_trial, one_thread
 from autograder.records import Forward, Step, Trial
 
 MOST_EVENTS = 5000
-LEAST = 0.01  # of its gradients' norm that clipping may leave
+LEAST = 0.01  # of what clipping leaves of all gradients, that it may leave of one parameter's
 
 
 def rerun(trial: Trial, plan) -> Trial:
@@ -23,15 +24,16 @@ def rerun(trial: Trial, plan) -> Trial:
     """
     done, outputs = new_trial(plan), []
     with torch.random.fork_rng(), one_thread(), Recorder(probe := Probe(plan)) as recorder:
-        settings = {key: value for key, value in probe.optimizer.param_groups[0].items() if key != "params"}
+        settings = plain_settings(probe.optimizer.param_groups[0])
         for event in trial.events[:MOST_EVENTS]:
             try:
                 match event:
                     case Forward(passed_model=True):
-                        outputs.append(forward(probe, event))
+                        outputs.append(forward(probe, event, recorder.dropout))
                     case Step(passed_optimizer=True):
-                        changed = {key: now for key, (_, now) in event.settings.items()}
-                        probe.optimizer.param_groups[0].update(settings | changed)
+                        changed = settings | {key: now for key, (_, now) in event.settings.items()}
+                        betas = changed.pop("beta1"), changed.pop("beta2")
+                        probe.optimizer.param_groups[0].update(changed, betas=betas)
                         own = step(probe, event)
                         recorder.events[-1].own_gradients = own
                     case Forward() | Step():
@@ -44,14 +46,19 @@ def rerun(trial: Trial, plan) -> Trial:
     return done
 
 
-def forward(probe, event):
-    """Call the model with what reached it; return its loss, or None, and its logits."""
+def forward(probe, event, dropout):
+    """Call the model with what reached it; return its loss, or None, and its logits.
+
+    dropout: {name of each dropout layer: its probability as handed over}.
+    """
     examples = [(probe.rows[i], probe.labels[i]) for i in event.examples if i >= 0]
     if event.given is None:
         given = dict(zip(("input_ids", "attention_mask", "labels"), probe.collate(examples)))
     else:
         given = {name: torch.tensor(value) for name, value in event.given.items()}
-    probe.model.train(event.training and event.dropout)
+    probe.model.train(event.training)
+    for name, p in zip(dropout, event.dropouts or dropout.values()):
+        probe.model.get_submodule(name).p = p
     probe.loader.passes, probe.loader.came = event.loader_pass, {}
     with torch.set_grad_enabled(event.grad_enabled):
         output = probe.model(**given)
@@ -79,19 +86,39 @@ def step(probe, event):
     if event.gradients == "zero":
         for _, parameter in probe.moving:
             parameter.grad = torch.zeros_like(parameter)
-    own = [p.grad for _, p in probe.moving if p.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm(own)) if own else 0.0
-    if not (math.isfinite(event.norm) and event.largest >= 0 and event.norm >= LEAST * norm):
+    found = [parameter.grad for _, parameter in probe.moving]
+    norm = math.hypot(*(float(g.norm()) for g in found if g is not None))
+    values = sum(parameter.numel() for _, parameter in probe.moving)
+    # With less than its eps left, AdamW takes no steps: anything would look like the start.
+    least = min(0.999 * norm, probe.optimizer.param_groups[0]["eps"] * math.sqrt(values))
+    if not (least <= event.norm < math.inf and len(event.norms) == len(event.largest) == len(found)):
         raise ValueError("no clipping leaves such gradients")
-    clipped = event.norm < 0.999 * norm
-    if clipped and event.largest < 0.999 * max(float(g.abs().max()) for g in own):
-        smaller = [g.clamp(-event.largest, event.largest) for g in own]
-        if abs(float(torch.nn.utils.get_total_norm(smaller)) - event.norm) > 1e-3 * event.norm:
-            smaller = [g * (event.norm / norm) for g in own]
-        for gradient, other in zip(own, smaller):
-            gradient.copy_(other)
+    for gradient, *left in zip(found, event.norms, event.largest):
+        # The others are rounding errors around zero.
+        if gradient is not None and float(gradient.norm()) > 1e-6 * norm:
+            clip(gradient, *left, least=LEAST * event.norm / norm)
     probe.optimizer.step()
-    return clipped or event.norm <= 1.02 * norm + 1e-6
+    return event.norm <= 1.02 * norm + 1e-6
+
+
+def clip(gradient, norm, largest, least):
+    """Clip a gradient to the norm and the largest value that clipping has left of it, in place.
+
+    By norm, by value, or both in any order: it is a share of the gradient, with its values cut at
+    the largest. Raises ValueError if that share would be less than `least`.
+    """
+    own = float(gradient.norm())
+    if not (largest >= 0 and norm >= least * own):
+        raise ValueError("no clipping leaves such gradients")
+    if norm >= 0.999 * own:
+        return
+    share, most = norm / own, 1.0  # without a cut, and at the most
+    if largest < 0.999 * share * float(gradient.abs().max()):
+        for _ in range(20):
+            middle = (share + most) / 2
+            cut = (middle * gradient).clamp(-largest, largest)
+            share, most = (middle, most) if float(cut.norm()) < norm else (share, middle)
+    gradient.copy_((share * gradient).clamp(-largest, largest))
 
 
 def clear(probe):
