@@ -37,7 +37,7 @@ def connect(address, workers):
                     threads_per_worker=1,
                     memory_limit=0,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any port: another run may have the usual one
                     local_directory=scratch,
                     silence_logs="CRITICAL",
                 )

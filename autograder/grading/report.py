@@ -89,7 +89,8 @@ def why_not_graded(folder, name):
 
 def name_mistakes(notebook):
     """Return what went wrong in a graded notebook, one sentence each, causes first."""
-    said, known = list(notebook.metadata.get(KEY, {}).get("remarks", [])), set()
+    remarks = notebook.metadata.get(KEY, {}).get("remarks", [])
+    said, known = list(remarks), set()
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -99,7 +100,8 @@ def name_mistakes(notebook):
             said.append(f"`{name}` stopped with {errors[0].ename}: {first_line(errors[0].evalue)}")
             known.add(DEFINES.get(name))
         elif is_grade(cell) and errors:
-            said.append(first_line(errors[0].evalue))
+            if errors[0].ename != "NotRun" or said == remarks:  # else it is a consequence
+                said.append(first_line(errors[0].evalue))
         elif is_grade(cell):
             for output in cell.outputs:
                 findings = output.get("data", {}).get(MIME_TYPE, {}).get("findings", [])

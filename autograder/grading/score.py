@@ -96,6 +96,8 @@ def without_outputs(path, changed):
 
 def could_not_run(output):
     """Return the error that stands for a test cell's own, in words that help."""
+    if output.ename == "NameError" and "training_run" in output.evalue:
+        return error("NotRun", "The cell that trains the model did not finish: there is no run to look at.")
     said = SAID.get(output.ename) or (
         output.evalue
         if output.ename in ("NotRun", "DeadKernelError")
