@@ -57,6 +57,13 @@ def test_row(courses, course, student, points, words):
         assert words in " ".join(row.mistakes)
 
 
+def test_one_mistake_is_one_sentence(courses):
+    rows = courses["sample"].rows()
+    for student, (points, _) in SAMPLE.items():
+        mistakes = 2 if student == "untouched" else points != FULL  # both TODOs are
+        assert len(rows[student].mistakes) == mistakes, rows[student].mistakes
+
+
 def test_every_submission_has_a_row(courses):
     assert set(courses["sample"].rows()) == set(SAMPLE)
     assert set(courses["bad"].rows()) == set(BAD)
