@@ -63,6 +63,7 @@ class Backward:
     scale: float  # d(what was differentiated) / d(model's loss)
     left_over: bool  # gradients of earlier batches were still there
     gradient: list | None = None  # of a loss computed elsewhere, (examples, 2)
+    cleared: list[str] = field(default_factory=list)  # parameters without such, where others had some
 
 
 @dataclass

@@ -26,7 +26,7 @@ class Recorder:
         self.dropout = {name: module.p for name, module in probe.model.named_modules() if is_dropout(module)}
         self.settled = {}  # the weights as the last step left them
         self.settings = [plain_settings(group) for group in probe.optimizer.param_groups]
-        self.held = "none"  # the gradients there were when the last backward call began
+        self.held = set()  # parameters with gradients when the last backward call began, by name
         self.on_the_way = {}  # backward calls that have come to a loss, by number of its forward call
 
     def __enter__(self):
@@ -121,14 +121,16 @@ class Recorder:
         backward.of, backward.scale, backward.gradient = "logits", 1.0, gradient.tolist()
 
     def record_backward(self, number, of, scale=1.0):
-        self.held = self.gradients_now()
+        self.held = {name for name, p in self.probe.moving if p.grad is not None and bool(p.grad.any())}
         self.events.append(Backward(forward=number, of=of, scale=scale, left_over=False))
         return self.events[-1]
 
     def on_gradient(self):
         """Note whether a backward call has added to gradients that were there before."""
         if self.events and isinstance(self.events[-1], Backward):
-            self.events[-1].left_over = self.held == "some"
+            names = [name for name, _ in self.probe.moving]
+            self.events[-1].left_over = bool(self.held)
+            self.events[-1].cleared = [name for name in names if name not in self.held] if self.held else []
 
     def after_step(self, optimizer, args, kwargs):
         """Record a step of any optimizer in the process."""

@@ -67,8 +67,7 @@ def forward(probe, event, dropout):
 
 def backward(probe, event, output):
     """Let gradients flow back into a forward call, from its loss or as they reached its logits."""
-    if not event.left_over:
-        clear(probe)
+    clear(probe, event.cleared if event.left_over else None)
     loss, logits = output
     if event.of == "loss":
         loss.backward(torch.tensor(event.scale), retain_graph=True)
@@ -121,6 +120,8 @@ def clip(gradient, norm, largest, least):
     gradient.copy_((share * gradient).clamp(-largest, largest))
 
 
-def clear(probe):
-    for _, parameter in probe.moving:
-        parameter.grad = None
+def clear(probe, names=None):
+    """Clear the gradients of the parameters that are named, or of all."""
+    for name, parameter in probe.moving:
+        if names is None or name in names:
+            parameter.grad = None

@@ -198,9 +198,11 @@ def gradients(trial: Trial):
     left_over = sum(b.left_over for i in found for b in i.backwards)
     if left_over and not accumulates(found):
         every = left_over >= len(found) - 1
+        cleared = next((b.cleared for i in found for b in i.backwards if b.cleared), [])
         return Finding(
             "zero_grad", 2,
-            f"In {left_over} of {len(found)} batches, gradients of earlier batches were still there.",
+            f"In {left_over} of {len(found)} batches, gradients of earlier batches were still there"
+            + (f", though not those of {listing(cleared, 1)}." if cleared else "."),
             "gradients cleared with `optimizer.zero_grad()` for every batch.",
             "PyTorch adds new gradients to old ones: every step follows the sum of all batches so far."
             if every
