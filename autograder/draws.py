@@ -8,6 +8,7 @@ from math import copysign
 from .lesson import NUM_EPOCHS
 
 SAMPLE = 16  # values of a parameter that are looked at
+STEP_SIZES = 1, 0.1, 10  # of the gradients in the steps that an optimizer is watched for
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Plan:
     epochs: int | None  # None: `num_epochs` is left to its default
     examples: int
     batch_size: int
+    layers: int  # of the probe's encoder; the first two are frozen
     seed: int  # of the probe's weights, examples, batches and dropout
 
     @property
@@ -35,20 +37,27 @@ class Plan:
 def trials(seed):
     """Return the Plans of a check of the training loop.
 
-    They differ in the number of epochs, batches and examples, and the last batch is smaller than
-    the others. The last one is there to show the default number of epochs.
+    The first has batches as large as the lesson's, the second nearly as many as the lesson has, and
+    the third shows the default number of epochs. The last batch is always smaller than the others.
+    An encoder layer that learns is in the first only: it would take half of the others' time.
     """
     draw = random.Random(seed)
-    plans = []
-    drawn = [draw.sample(pair, 2) for pair in ((2, 3), (3, 4), (3, 4))]
-    for epochs, batches, batch_size in (*zip(*drawn), (None, 2, draw.choice((3, 4)))):
-        examples = batches * batch_size - draw.choice((1, 2))
-        plans.append(Plan(epochs, examples, batch_size, draw.randrange(2**31)))
+    plans, (small, other) = [], draw.sample((3, 4), 2)
+    for epochs, batches, batch_size, layers in (
+        (3, draw.choice((3, 4)), draw.choice((17, 18)), 3),
+        (2, draw.choice((24, 25, 26)), small, 2),
+        (None, 2, other, 2),
+    ):
+        examples = batches * batch_size - draw.randrange(1, batch_size - 1)
+        plans.append(Plan(epochs, examples, batch_size, layers, draw.randrange(2**31)))
     return plans
 
 
 @lru_cache(maxsize=256)  # two checks of an optimizer ask for those of all its parameters
 def gradients(seed, name, count):
-    """Return the gradients that a parameter has in the check of the optimizer, none of them zero."""
+    """Return a parameter's gradients in each step of the check of the optimizer, none of them zero."""
     draw = random.Random(f"{seed} {name}")
-    return tuple(x + copysign(0.1, x) for x in (draw.uniform(-0.4, 0.4) for _ in range(count)))
+    return tuple(
+        tuple(size * (x + copysign(0.1, x)) for x in (draw.uniform(-0.4, 0.4) for _ in range(count)))
+        for size in STEP_SIZES
+    )

@@ -4,7 +4,7 @@ import json
 from functools import cache
 
 MIME_TYPE = "application/vnd.autograder.evidence+json"
-LARGEST = 4_000_000  # characters
+LARGEST = 10_000_000  # characters
 
 
 class Malformed(ValueError):

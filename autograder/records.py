@@ -15,10 +15,9 @@ class ParameterGroup:
 
 @dataclass
 class Movement:
-    """Some of a parameter's values before and after one step; see `draws.gradients`."""
+    """Some of a parameter's values before the first step and after each; see `draws.gradients`."""
 
-    before: list[float]
-    after: list[float]
+    values: list[list[float]]
 
 
 @dataclass
@@ -63,6 +62,8 @@ class Backward:
     scale: float  # d(what was differentiated) / d(model's loss)
     left_over: bool  # gradients of earlier batches were still there
     gradient: list | None = None  # of a loss computed elsewhere, (examples, 2)
+    plain: bool = False  # it is the cross-entropy that the model would have computed
+    joined: bool = False  # to the one before it: a single backward() went through both
     cleared: list[str] = field(default_factory=list)  # parameters without such, where others had some
 
 
@@ -76,6 +77,7 @@ class Step:
     largest: list[float]  # of its values, by size
     settings: dict[str, list]  # those no longer as they were handed in: {"lr": [before, now]}
     own_gradients: bool = True  # unless a replay shows others than its batch's, clipped at most
+    forgot: bool = False  # what the optimizer remembered of earlier steps was gone
 
     @property
     def norm(self):
@@ -99,9 +101,10 @@ class Trial:
     returned_type: str = "NoneType"
     printed: str = ""
     weights_kept: bool = True  # at the end, they are as the last step left them
+    settings: dict[str, list] = field(default_factory=dict)  # as a Step's, at the end
     frozen_changed: list[str] = field(default_factory=list)
     flags_changed: list[str] = field(default_factory=list)
-    weights: str = ""  # after training, those handed over unfrozen: safetensors in base64
+    changes: str = ""  # of the weights handed over unfrozen, by all steps: safetensors in base64
 
 
 @dataclass

@@ -53,6 +53,10 @@ RIGHT = {
         ("for input_ids, attention_mask, labels in train_loader:\n",
          "for number, batch in enumerate(train_loader):\n            input_ids, attention_mask, labels = batch\n"),
     ],
+    "token types of a single text": [(CALL, CALL + ", token_type_ids=torch.zeros_like(input_ids)")],
+    "a look at gradients": [
+        (BACKWARD, "            torch.autograd.grad(out.loss, model.classifier.bias, retain_graph=True)\n" + BACKWARD),
+    ],
     "batches listed once": [("losses = []", "losses = []; train_loader = list(train_loader)")],
     "tensors until the end": [
         ("total += out.loss.item()", "total += out.loss.detach()"), ("mean = total / len(train_loader)",
@@ -106,11 +110,16 @@ WRONG_LOOPS = {
     "no mask": ([("attention_mask=attention_mask, ", "")], "attention_mask", "No attention mask"),
     "mask of ones": ([("attention_mask=attention_mask", "attention_mask=torch.ones_like(input_ids)")], "attention_mask", "all ones"),
     "mask and ids swapped": ([("input_ids, attention_mask, labels in", "attention_mask, input_ids, labels in")], "inputs", "input_ids"),
+    "mask as token types": ([(CALL, CALL + ", token_type_ids=attention_mask")], "other_arguments", "`token_type_ids`"),
     "no labels": ([(", labels=labels", "")], "labels", "No labels"),
     "labels by position": ([(CALL, "input_ids, attention_mask, labels")], "labels", "token_type_ids"),
     "float labels": ([("labels=labels", "labels=labels.float()")], "labels", "floats"),
     "loss outside": ([("out.loss.backward()", "F.cross_entropy(out.logits, labels).backward()")], "loss_from_model", "outside the model"),
     "loss scaled": ([("out.loss.backward()", "(out.loss / 4).backward()")], "loss_from_model", "0.25 times"),
+    "averages emptied": ([(ZERO, ZERO + "            optimizer.state.clear()\n")], "own_optimizer", "thrown away"),
+    "two rows a batch": (
+        [("            out =", "            input_ids, attention_mask, labels = input_ids[:2], attention_mask[:2], labels[:2]\n            out =")],
+        "batches", "Parts of the batches"),
     "break": ([("item()\n", "item()\n            break\n")], "batches", "1 of the loader's"),
     "iterator used up": ([("losses = []", "losses = []; it = iter(train_loader)"), ("in train_loader", "in it")], "batches", "used up"),
     "a penalty": (

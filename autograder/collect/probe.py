@@ -14,7 +14,6 @@ from ..lesson import FROZEN
 SIZES = dict(
     vocab_size=30522,
     hidden_size=12,
-    num_hidden_layers=3,
     num_attention_heads=2,
     intermediate_size=16,
     max_position_embeddings=512,
@@ -22,6 +21,8 @@ SIZES = dict(
 )
 LAST_TOKEN = 102  # [SEP]: a mask is 1 there too
 FIRST_TOKEN = 2000  # example i begins with this token + i, so that it can be told from any other
+LONGEST = 60  # tokens, about as many as the lesson's longest review has
+GROWTH = 0.6  # of what dropout does, in every step of the trial that runs for the default of epochs
 
 
 class ProbeLoader(DataLoader):
@@ -42,6 +43,8 @@ class Dropout(torch.nn.Dropout):
     """Dropout that depends on the probe's seed and the steps so far, and on nothing else.
 
     So two loops that take the same steps have the same losses, whatever else they draw or evaluate.
+    In a long trial it grows harsher, and the loss rises as the lesson's does: a loop that stops,
+    slows down or goes back to its best weights then shows it.
     """
 
     def __init__(self, p, probe, number):
@@ -54,7 +57,8 @@ class Dropout(torch.nn.Dropout):
         seed = (self.probe.plan.seed * 10_007 + self.probe.steps) * 1009 + self.number
         draw = torch.Generator().manual_seed(seed)
         kept = torch.rand(values.shape, generator=draw) >= self.p
-        return values * kept.to(values.device) / (1 - self.p)
+        growth = 1 + GROWTH * self.probe.steps * self.probe.plan.default_epochs
+        return values * (1 + growth * (kept.to(values.device) / (1 - self.p) - 1))
 
 
 class Probe:
@@ -66,7 +70,7 @@ class Probe:
     def __init__(self, plan):
         self.plan, self.steps = plan, 0
         torch.manual_seed(plan.seed)
-        self.model = BertForSequenceClassification(BertConfig(**SIZES))
+        self.model = BertForSequenceClassification(BertConfig(**SIZES, num_hidden_layers=plan.layers))
         for number, (name, module) in enumerate(list(self.model.named_modules())):
             if isinstance(module, torch.nn.Dropout):
                 self.model.set_submodule(name, Dropout(module.p, self, number))
@@ -82,14 +86,14 @@ class Probe:
         self.optimizer = torch.optim.AdamW(
             [p for _, p in self.moving],
             lr=2e-3,  # not the lesson's: a loop that sets those itself is seen
-            weight_decay=0.02,
+            weight_decay=0.05,  # so strong that it shows in the weights
             fused=True,
             eps=1e-4,  # or rounding errors, where a gradient should be zero, would become steps
         )
-        # Lengths differ within any batch: each one has padding, so each mask matters.
-        order = torch.randperm(plan.examples).tolist()
+        # Lengths differ, so that batches have padding and their masks matter.
+        order, spread = torch.randperm(plan.examples).tolist(), min(1, LONGEST / plan.examples)
         self.rows = [
-            [FIRST_TOKEN + i, *torch.randint(1000, 1999, (1 + order[i],)).tolist(), LAST_TOKEN]
+            [FIRST_TOKEN + i, *torch.randint(1000, 1999, (1 + int(order[i] * spread),)).tolist(), LAST_TOKEN]
             for i in range(plan.examples)
         ]
         self.labels = torch.randint(0, 2, (plan.examples,)).tolist()
@@ -126,8 +130,11 @@ class Probe:
         first = examples[0] + FIRST_TOKEN if examples else None
         return self.loader.came.get(first, self.loader.passes)
 
-    def packed_weights(self):
-        """Return the weights that were handed over unfrozen, as safetensors in base64."""
-        now = dict(self.model.named_parameters())
-        kept = {name: now[name].detach().float().cpu().contiguous() for name, _ in self.moving if name in now}
-        return b64encode(safetensors.torch.save(kept)).decode()
+    def packed_changes(self, now=None):
+        """Return how the weights handed over unfrozen have changed, as safetensors in base64.
+
+        now: {name: tensor}, the model's own parameters by default.
+        """
+        now = now or dict(self.model.named_parameters())
+        changes = {n: (now[n].detach().cpu() - self.start[n]).float() for n, _ in self.moving if n in now}
+        return b64encode(safetensors.torch.save(changes)).decode()

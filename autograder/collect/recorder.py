@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from functools import cache
 
 import torch
 from torch.nn.functional import cross_entropy, one_hot
@@ -25,8 +26,11 @@ class Recorder:
         self.flags_changed = []
         self.dropout = {name: module.p for name, module in probe.model.named_modules() if is_dropout(module)}
         self.settled = {}  # the weights as the last step left them
+        self.remembered = 0  # steps that the optimizer knew of after the last one
         self.settings = [plain_settings(group) for group in probe.optimizer.param_groups]
-        self.held = set()  # parameters with gradients when the last backward call began, by name
+        self.call, self.called = None, []  # the backward call under way, and the losses it went through
+        self.held = set()  # parameters with gradients when it began, by name
+        self.arrived = set()  # ids of Backwards whose gradients came to the parameters
         self.on_the_way = {}  # backward calls that have come to a loss, by number of its forward call
 
     def __enter__(self):
@@ -47,18 +51,23 @@ class Recorder:
     def __exit__(self, *exception):
         for handle in self.handles:
             handle.remove()
+        # torch.autograd.grad, to look at gradients of a loss that is also learnt from, is no backward().
+        learnt = {e.forward for e in self.events if id(e) in self.arrived}
+        self.arrived |= set(map(id, self.called))  # the last call may have ended in an error
+        self.events = [
+            e for e in self.events
+            if not isinstance(e, Backward) or id(e) in self.arrived or e.forward not in learnt
+        ]  # fmt: skip
 
     def before_forward(self, model, args, kwargs):
         """Record a call before it can fail, with what reached each argument."""
-        given = inspect.signature(type(model).forward).bind_partial(model, *args, **kwargs)
+        given = signature(type(model)).bind_partial(model, *args, **kwargs)
         given = {name: value for name, value in given.arguments.items() if value is not None}
         ids = given.get("input_ids")
         examples = self.probe.identify(ids)
         known = bool(examples) and min(examples) >= 0
-        right_ids = known and self.probe.collate([(self.probe.rows[i], 0) for i in examples])[0]
-        ids_right = known and not ids.is_floating_point() and torch.equal(ids.cpu().long(), right_ids)
-        if model is self.probe.model:
-            self.note_flags()
+        rows = self.probe.collate([(self.probe.rows[i], 0) for i in examples])[0] if known else None
+        ids_right = known and not ids.is_floating_point() and same_rows(ids.cpu().long(), rows)
         # Copies only for a replay, which comes later.
         weights = self.weights() if self.replays is not None else dict(self.probe.moving)
         modules = dict(model.named_modules())  # once: it takes a model long to list them
@@ -101,17 +110,18 @@ class Recorder:
             forward.loss = cross_entropy(logits.detach(), labels).item()
         if not logits.requires_grad:
             return
-        own = None  # the gradient that the model's loss sends back to the logits, where it is known
+        # What the model's loss of the batch's own labels sends back to the logits, where it is known.
+        plain = gradient_of_loss(logits, labels) if known else None
+        own = plain if has_loss and forward.labels == "right" else None
         if has_loss:
-            own = gradient_of_loss(logits, labels) if forward.labels == "right" else None
             tensors[0].register_hook(lambda gradient: self.on_loss_gradient(number, gradient))
-        logits.register_hook(lambda gradient: self.on_logits_gradient(number, own, gradient))
+        logits.register_hook(lambda gradient: self.on_logits_gradient(number, own, plain, gradient))
 
     def on_loss_gradient(self, number, gradient):
         """Record a backward call through the loss of a forward call; its logits come next."""
         self.on_the_way[number] = self.record_backward(number, "loss", scale=gradient.item())
 
-    def on_logits_gradient(self, number, own, gradient):
+    def on_logits_gradient(self, number, own, plain, gradient):
         """Record a backward call through the logits, unless it came from the model's loss alone."""
         backward = self.on_the_way.pop(number, None)
         if backward is None:
@@ -119,33 +129,42 @@ class Recorder:
         elif own is None or equal(gradient, backward.scale * own):
             return
         backward.of, backward.scale, backward.gradient = "logits", 1.0, gradient.tolist()
+        backward.plain = plain is not None and equal(gradient, plain)
 
     def record_backward(self, number, of, scale=1.0):
-        self.held = {name for name, p in self.probe.moving if p.grad is not None and bool(p.grad.any())}
-        self.events.append(Backward(forward=number, of=of, scale=scale, left_over=False))
-        return self.events[-1]
+        call = torch._C._current_graph_task_id()  # as torch.autograd.graph's own hooks tell calls apart
+        joined = call == self.call
+        if not joined:
+            self.call, self.called = call, []
+            self.held = {name for name, p in self.probe.moving if p.grad is not None and bool(p.grad.any())}
+        self.called.append(Backward(forward=number, of=of, scale=scale, left_over=False, joined=joined))
+        self.events.append(self.called[-1])
+        return self.called[-1]
 
     def on_gradient(self):
         """Note whether a backward call has added to gradients that were there before."""
-        if self.events and isinstance(self.events[-1], Backward):
+        if torch._C._current_graph_task_id() == self.call:
+            self.arrived |= set(map(id, self.called))
             names = [name for name, _ in self.probe.moving]
-            self.events[-1].left_over = bool(self.held)
-            self.events[-1].cleared = [name for name in names if name not in self.held] if self.held else []
+            self.called[0].left_over = bool(self.held)
+            self.called[0].cleared = [name for name in names if name not in self.held] if self.held else []
 
     def after_step(self, optimizer, args, kwargs):
         """Record a step of any optimizer in the process."""
-        found = [p.grad for _, p in self.probe.moving]
+        found = [torch.zeros(1) if p.grad is None else p.grad for _, p in self.probe.moving]
         self.events.append(
             Step(
                 passed_optimizer=optimizer is self.probe.optimizer,
                 gradients=self.gradients_now(),
-                norms=[0.0 if g is None else float(g.norm()) for g in found],
-                largest=[0.0 if g is None else float(g.abs().max()) for g in found],
+                norms=torch.stack(torch._foreach_norm(found)).tolist(),
+                largest=torch.stack(torch._foreach_norm(found, torch.inf)).tolist(),
                 settings=self.changed_settings(),
                 own_gradients=self.own_gradients(),
+                forgot=self.forgot(),
             )
         )
-        self.probe.steps += 1
+        self.note_flags()
+        self.probe.steps += optimizer is self.probe.optimizer
         self.settled = self.weights()
 
     def weights(self):
@@ -163,6 +182,12 @@ class Recorder:
             return True  # no backward, or another model: there are rules for these
         expected = self.replays[last].gradients(self.twin)
         return expected is None or explains(expected, {name: p.grad for name, p in self.probe.moving})
+
+    def forgot(self):
+        """Whether AdamW counts a later step as its first."""
+        parameter, before = self.probe.moving[0][1], self.remembered
+        self.remembered = int(self.probe.optimizer.state.get(parameter, {}).get("step", 0))
+        return self.remembered == 1 <= before and parameter.grad is not None
 
     def changed_settings(self):
         """Return {setting: [as handed over, now]} of those that differ; a scheduler's own are none."""
@@ -196,6 +221,8 @@ class Recorder:
             )
 
         labels = given.get("labels")
+        if isinstance(labels, torch.Tensor) and labels.dtype == torch.bool:
+            return "other"
         if labels is None:
             stray = [n for n, v in given.items() if n != "input_ids" and expected and matches(v)]
             return stray[0] if stray else "missing"
@@ -220,6 +247,18 @@ class Recorder:
         moved = [name for name in frozen if not torch.equal(now[name], self.probe.start[name])]
         self.note_flags()
         return moved, self.flags_changed
+
+
+@cache
+def signature(kind):
+    """Return the signature of a model class's forward."""
+    return inspect.signature(kind.forward)
+
+
+def same_rows(ids, rows):
+    """Whether two batches of token ids are equal, but for columns of padding at the end of the first."""
+    width = rows.shape[1]
+    return torch.equal(ids[:, :width], rows) and not bool(ids[:, width:].any())
 
 
 def is_dropout(module):

@@ -28,20 +28,25 @@ def watch(model, train_loader, num_epochs, each_epoch=lambda: None):
         while len(record.each_epoch) < len(record.step_losses) // record.batches:
             record.each_epoch.append(each_epoch())
 
-    def before_forward(model, args):
+    # A copy of the model carries these hooks, too.
+    def before_forward(called, args):
         # Only here is it certain that the epoch's last step has been taken.
-        if torch.is_grad_enabled():
+        if called is model and torch.is_grad_enabled():
             end_epochs()
 
-    def after_forward(model, args, output):
-        if output[0].dim() == 0 and output[0].requires_grad:
+    def after_forward(called, args, output):
+        if called is model and output[0].dim() == 0 and output[0].requires_grad:
             loss, size = output[0].item(), len(output[1])
             note(others, loss, size)
-            output[1].register_hook(lambda gradient: learn(loss, size))
+            learnt = []  # a backward() may follow a torch.autograd.grad
 
-    def learn(loss, size):
-        note(record, loss, size)
-        bar.update()
+            def learn(gradient):
+                if not learnt:
+                    learnt.append(True)
+                    note(record, loss, size)
+                    bar.update()
+
+            output[1].register_hook(learn)
 
     def note(where, loss, size):
         where.step_losses.append(loss)

@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager, suppress
 
 import torch
+from IPython import get_ipython
 from IPython.utils.capture import capture_output
 
 from .. import draws
@@ -28,8 +29,12 @@ class Tripwire:
     def _trip(self, *args, **kwargs):
         raise UsedGlobal(object.__getattribute__(self, "_name"))
 
-    __getattribute__ = __setattr__ = __call__ = __iter__ = __len__ = __getitem__ = _trip
-    __enter__ = __bool__ = _trip
+    def __getattribute__(self, name):
+        if name == "__class__":  # isinstance() asks for it, of every object that there is
+            return Tripwire
+        object.__getattribute__(self, "_trip")()
+
+    __setattr__ = __call__ = __iter__ = __len__ = __getitem__ = __enter__ = __bool__ = _trip
 
 
 @contextmanager
@@ -51,16 +56,19 @@ def tripwires(function):
 
 @contextmanager
 def bound_before(*streams):
-    """Send to the captured streams what is written to those that were there before them.
+    """Put the streams back that were there before capturing, and have them write to the captured ones.
 
-    Some have imported `stdout` by its name, and it still is the old one.
+    Some have imported `stdout` by its name, and a logging handler keeps the stream it was made with.
     """
+    captured = sys.stdout, sys.stderr
     with suppress(AttributeError):  # streams that take no attributes: not a kernel's
-        for stream, captured in zip(streams, (sys.stdout, sys.stderr)):
-            stream.write = captured.write
+        for stream, capturing in zip(streams, captured):
+            stream.write = capturing.write
+        sys.stdout, sys.stderr = streams
     try:
         yield
     finally:
+        sys.stdout, sys.stderr = captured
         for stream in streams:
             vars(stream).pop("write", None)
 
@@ -79,8 +87,8 @@ def one_thread():
 def collect_training(train_tinybert, seed, as_evidence=False):
     """Run `train_tinybert` on the probes that `seed` draws; return the TrainingRecord.
 
-    As evidence it holds the weights that training ended with; else the steps are replayed, to
-    see whose gradients they followed. The process's random state is left as it was.
+    Where it is no evidence, the steps are replayed, to see whose gradients they followed. The
+    process's random state is left as it was.
     """
     kind = type(train_tinybert).__name__
     if not callable(train_tinybert):
@@ -92,7 +100,6 @@ def collect_training(train_tinybert, seed, as_evidence=False):
             # The last trial is about the number of epochs: its steps are as the others'.
             probe = Probe(plan)
             trial = run(train_tinybert, probe, replays=not as_evidence and plan.epochs is not None)
-            trial.weights = probe.packed_weights() if as_evidence else ""
             record.trials.append(trial)
             if trial.error or trial.used_global:  # the next trial would only say it again
                 break
@@ -116,6 +123,8 @@ def run(train_tinybert, probe, replays):
     with Recorder(probe, replays) as recorder, tripwires(train_tinybert):
         streams = sys.stdout, sys.stderr
         with capture_output() as captured, bound_before(*streams), torch.enable_grad():
+            if shell := get_ipython():
+                shell.display_pub.set_parent = lambda parent: None  # widgets expect a kernel's own
             try:
                 returned = train_tinybert(probe.model, probe.loader, probe.optimizer, **settings)
             except UsedGlobal as error:
@@ -127,10 +136,13 @@ def run(train_tinybert, probe, replays):
             else:
                 trial.returned, trial.returned_type = plain(returned), type(returned).__name__
     trial.events = recorder.events
-    shown = [output.data.get("text/plain", "") for output in captured.outputs]  # by display(), or rich
-    trial.printed = "\n".join([captured.stdout + captured.stderr, *map(str, shown)])
+    shown = [  # by display(), or rich
+        str(text) for output in captured.outputs for kind, text in output.data.items() if "text/" in kind
+    ]
+    trial.printed = "\n".join([captured.stdout + captured.stderr, *shown])
     trial.frozen_changed, trial.flags_changed = recorder.changes()
-    trial.weights_kept = recorder.weights_kept()
+    trial.weights_kept, trial.settings = recorder.weights_kept(), recorder.changed_settings()
+    trial.changes = probe.packed_changes(None if trial.weights_kept else recorder.settled)
     return trial
 
 

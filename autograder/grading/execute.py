@@ -5,6 +5,7 @@ import hmac
 import os
 import secrets
 import shutil
+from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
@@ -45,6 +46,11 @@ class Execute(NbGraderExecute):
     @default("secret")
     def _secret_default(self):
         return read_secret()
+
+    def reset_execution_trackers(self):
+        """Have Output widgets find themselves, where nbclient looks for them whether stored or not."""
+        super().reset_execution_trackers()
+        self.widget_state = defaultdict(dict)
 
     def create_kernel_manager(self):
         """Return a kernel manager whose kernels start warm, whatever the kernelspec says."""

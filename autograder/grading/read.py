@@ -11,7 +11,7 @@ from nbformat.v4.rwbase import rejoin_lines
 from nbgrader.preprocessors import ClearOutput as NbGraderClearOutput
 from nbgrader.utils import is_grade
 
-from ..judge.history import printed_losses
+from ..judge.lines import printed_losses
 
 # Notebook metadata key: {"remarks": [sentences for the instructor], "unreadable": bool,
 # "losses": [of the run that was handed in]}; once it is executed also

@@ -53,7 +53,7 @@ class Reference:
 
         Raises Malformed where that cannot be done, or not in time.
         """
-        text = json.dumps(asdict(replace(trial, printed="", weights="", returned=None)))
+        text = json.dumps(asdict(replace(trial, printed="", changes="", returned=None)))
         plan = f"draws.trials({seed!r})[{number}]"
         try:
             return self.ask(f"Evidence(rerun(read({text!r}, Trial), {plan}))", Trial)

@@ -14,13 +14,14 @@ from autograder.collect.training import new_trial, one_thread
 from autograder.records import Forward, Step, Trial
 
 MOST_EVENTS = 5000
-LEAST = 0.01  # of what clipping leaves of all gradients, that it may leave of one parameter's
+LEAST = 0.5  # of what clipping leaves of all gradients, that it leaves of one parameter's, or AdamW's eps
 
 
 def rerun(trial: Trial, plan) -> Trial:
     """Return the Trial of a loop that makes the calls which `trial` lists; no student's code runs.
 
-    It stops early at what it cannot do: calls of another model, steps of another optimizer.
+    It stops early at what it cannot do. Calls of other models are only noted: they have no part in
+    what this one learns.
     """
     done, outputs = new_trial(plan), []
     with torch.random.fork_rng(), one_thread(), Recorder(probe := Probe(plan)) as recorder:
@@ -34,15 +35,22 @@ def rerun(trial: Trial, plan) -> Trial:
                         changed = settings | {key: now for key, (_, now) in event.settings.items()}
                         betas = changed.pop("beta1"), changed.pop("beta2")
                         probe.optimizer.param_groups[0].update(changed, betas=betas)
+                        if event.forgot:
+                            probe.optimizer.state.clear()
                         own = step(probe, event)
                         recorder.events[-1].own_gradients = own
                     case Forward() | Step():
-                        break
+                        recorder.events.append(event)
+                        outputs += [None] * isinstance(event, Forward)
+                    case _ if outputs[event.forward] is None:
+                        recorder.events.append(event)
                     case _:
                         backward(probe, event, outputs[event.forward])
+                        if event.joined:
+                            recorder.events[-1].joined, recorder.events[-1].left_over = True, False
             except Exception:  # the trial's own loop stopped here too, or its evidence is made up
                 break
-        done.events, done.weights = recorder.events, probe.packed_weights()
+        done.events, done.changes = recorder.events, probe.packed_changes()
     return done
 
 
@@ -56,7 +64,10 @@ def forward(probe, event, dropout):
         given = dict(zip(("input_ids", "attention_mask", "labels"), probe.collate(examples)))
     else:
         given = {name: torch.tensor(value) for name, value in event.given.items()}
-    probe.model.train(event.training)
+    probe.model.train(event.training or event.dropouts is not None)
+    probe.model.training = event.training
+    if not all(0 <= p <= 0.9 for p in event.dropouts or ()):
+        raise ValueError("no dropout leaves something to learn from")
     for name, p in zip(dropout, event.dropouts or dropout.values()):
         probe.model.get_submodule(name).p = p
     probe.loader.passes, probe.loader.came = event.loader_pass, {}
@@ -67,7 +78,8 @@ def forward(probe, event, dropout):
 
 def backward(probe, event, output):
     """Let gradients flow back into a forward call, from its loss or as they reached its logits."""
-    clear(probe, event.cleared if event.left_over else None)
+    if not event.joined:
+        clear(probe, event.cleared if event.left_over else None)
     loss, logits = output
     if event.of == "loss":
         loss.backward(torch.tensor(event.scale), retain_graph=True)
@@ -89,15 +101,22 @@ def step(probe, event):
     norm = math.hypot(*(float(g.norm()) for g in found if g is not None))
     values = sum(parameter.numel() for _, parameter in probe.moving)
     # With less than its eps left, AdamW takes no steps: anything would look like the start.
-    least = min(0.999 * norm, probe.optimizer.param_groups[0]["eps"] * math.sqrt(values))
+    eps = probe.optimizer.param_groups[0]["eps"]
+    least = min(0.999 * norm, eps * math.sqrt(values))
     if not (least <= event.norm < math.inf and len(event.norms) == len(event.largest) == len(found)):
         raise ValueError("no clipping leaves such gradients")
+    own = True
     for gradient, *left in zip(found, event.norms, event.largest):
         # The others are rounding errors around zero.
         if gradient is not None and float(gradient.norm()) > 1e-6 * norm:
-            clip(gradient, *left, least=LEAST * event.norm / norm)
+            own = own and left[0] <= 1.1 * float(gradient.norm()) + 1e-6
+            share = min(LEAST * event.norm / norm, eps * math.sqrt(gradient.numel()) / float(gradient.norm()))
+            try:
+                clip(gradient, *left, least=share)
+            except ValueError:
+                own = False
     probe.optimizer.step()
-    return event.norm <= 1.02 * norm + 1e-6
+    return own
 
 
 def clip(gradient, norm, largest, least):

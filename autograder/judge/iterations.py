@@ -1,6 +1,7 @@
 """Read a trial's events as training iterations and epochs."""
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from ..records import Backward, Forward, Step, Trial
 
@@ -52,12 +53,28 @@ def key(i):
 
 
 def by_epoch(trial, found):
-    """Group iterations by pass over the loader, or by count if the batches were listed once."""
-    passes = {}
-    for i in found:
-        passes.setdefault(i.forward.loader_pass, []).append(i)
-    groups = list(passes.values())
+    """Group iterations by pass over the loader; if the batches were listed once, by count.
+
+    Where the count does not fit, an epoch ends before an example that it has seen.
+    """
+    groups = [list(group) for _, group in groupby(found, key=lambda i: i.forward.loader_pass)]
     as_asked = len(found) == trial.num_epochs * trial.batches != 0 and len(groups) != trial.num_epochs
-    if as_asked or len(groups) == 1 and len(found) > trial.batches:
+    if as_asked:
         return [found[k : k + trial.batches] for k in range(0, len(found), trial.batches)]
+    if len(groups) > 1:
+        return groups
+    groups, seen = [], set()
+    for i in found:
+        if not groups or seen & set(i.forward.examples):
+            groups.append([])
+            seen = set()
+        groups[-1].append(i)
+        seen |= set(i.forward.examples)
     return groups
+
+
+def accumulates(found):
+    """Whether steps are fewer than batches, and gradients stay from one to the next only in between."""
+    stepped = [bool(i.steps) for i in found]
+    left = [any(b.left_over for b in i.backwards) for i in found]
+    return not all(stepped) and any(left) and left[1:] == [not s for s in stepped[:-1]] and not left[0]

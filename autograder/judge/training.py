@@ -2,9 +2,13 @@
 
 from ..records import Forward, Step, TrainingRecord, Trial
 from .finding import Finding
-from .rules import BESIDES, CAUSES, RULES, STOPPERS, nothing_else
+from .numbers import steps_apart
+from .rules import BESIDES, CAUSES, RULES, STOPPERS
+from .steps import nothing_else
 
 HINTS = "Hints under TODO #2"
+STILL = 0.15  # steps
+MOVING = ("backward", "steps", "zero_grad", "settings_kept")  # rules that say why nothing moves
 
 
 def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
@@ -38,13 +42,16 @@ def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
     if not findings:
         for finding in filter(None, map(nothing_else, trials)):
             findings.setdefault(finding.rule, finding)
+    # Whatever the reason, a loop that moves nothing is no better than one that never steps.
+    if findings and any(steps_apart(trial) < STILL for trial in trials):
+        moving = [findings[rule] for rule in MOVING if rule in findings] or list(findings.values())
+        moving[0].points = max(moving[0].points, 4)
     return list(findings.values())
 
 
 def lacks_default(trial: Trial):
-    """Whether the trial without num_epochs failed because there is no default: the history's matter."""
-    error = trial.error or ""
-    return trial.default_epochs and not trial.events and "TypeError" in error and "num_epochs" in error
+    """Whether the trial without num_epochs failed at once, for lack of a default: the history's matter."""
+    return trial.default_epochs and not trial.events and trial.error is not None
 
 
 def not_written(record, points):
@@ -120,6 +127,8 @@ def raised(error, points=6):
         "num_epochs=3)` with any model, loader and optimizer of this kind.",
         "backward() needs the loss as the model returned it: `.detach()`, `.data`, `.item()` and `argmax` "
         "cut it off from the model." if "does not require grad" in error
+        else "Unpacked like a tuple, the model's output gives the names of its fields: take its `.loss`."
+        if "'str' object has no attribute" in error
         else "Read the message from its last line; then try the function on one batch.",
         HINTS,
     )  # fmt: skip

@@ -36,11 +36,15 @@ from autograder.grading.read import grade_id
 
 # Modules, and the test cells that they judge.
 MODULES = {
+    "judge.calls": TESTS[2:],
+    "judge.steps": TESTS[2:],
     "judge.rules": TESTS[2:],
     "judge.training": TESTS[2:],
     "judge.iterations": TESTS[2:],
     "judge.history": TESTS[2:],
+    "judge.lines": TESTS[2:],
     "judge.numbers": TESTS[2:],
+    "judge.adamw": TESTS[:2],
     "judge.optimizer": TESTS[:2],
     "grading.examiner": TESTS,
 }

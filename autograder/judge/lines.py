@@ -1,0 +1,71 @@
+"""Judge the lines that `train_tinybert` printed, one for each epoch."""
+
+import re
+
+from ..records import Trial
+from .finding import Finding
+from .numbers import near
+
+HINT = "Hint 6 under TODO #2"
+LINES, LONGEST, MOST = 2000, 1000, 50  # epoch lines, and characters and numbers of each, that count
+WHOLE = r"(\d+)(?:\.0*)?(?!\.?\d)"
+NUMBER = r"nan|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+
+
+def printed_numbers(text) -> list[list[float]]:
+    """Return the numbers in lines such as `Epoch 1, Loss: 0.6931`, those after the word loss first."""
+    return [numbers for _, numbers in epoch_lines(text)]
+
+
+def epoch_lines(text):
+    """Return (epoch, [the other numbers, those after the word loss first]) of such lines."""
+    found = []
+    lines = [line[:LONGEST].lower() for line in text.splitlines() if "epoch" in line.lower()]
+    for line in [line for line in lines if "loss" in line][:LINES]:
+        line = re.sub(r"\x1b\[[\d;]*m", "", line)  # colours
+        named = list(re.finditer(r"epoch(?!s)\D*?" + WHOLE, line))
+        before = [match for match in named if match.end() <= line.index("loss")]
+        epoch = before[-1] if before else named[0] if named else re.search(r"(?<![\d.])" + WHOLE, line)
+        if epoch:
+            first, _, last = (line[: epoch.start(1)] + line[epoch.end(1) :]).partition("loss")
+            numbers = re.findall(NUMBER, f"{last} {first}")[:MOST]
+            found.append((int(epoch.group(1)), [float(number) for number in numbers]))
+    return found
+
+
+def printed_losses(text) -> list[float]:
+    """Return the first number of each such line."""
+    return [numbers[0] for numbers in printed_numbers(text) if numbers]
+
+
+def printed(trial: Trial):
+    """A line for every epoch, with the epoch's number and its mean loss."""
+    shown = printed_numbers(trial.printed)
+    labels = {epoch for epoch, _ in epoch_lines(trial.printed)}
+    expected = "`Epoch 1, Loss: 0.6931` and so on, one line an epoch."
+    wanted = iter(shown)
+    entries = trial.returned or []
+    # In their order, each in a line of its own.
+    if shown and all(any(shows(numbers, loss) for numbers in wanted) for loss in entries):
+        if len(labels) >= min(trial.num_epochs, len(entries)):
+            return None
+        return Finding(
+            "printed", 1,
+            f"The epoch lines carry only {len(labels)} different numbers for {trial.num_epochs} epochs.",
+            expected,
+            "Without its number a line does not say which epoch it is about.",
+            HINT,
+        )  # fmt: skip
+    if not shown:
+        lines = trial.printed.split("\n")
+        first = next((line.strip()[:60] for line in lines if line.strip()), None)
+        observed = "No epoch lines were printed" + (f"; the first line reads `{first}`." if first else ".")
+        why = "A run of minutes that says nothing leaves you guessing; print the mean once an epoch."
+    else:
+        observed = f"{len(shown)} epoch lines were printed, and not all show the returned means."
+        why = "Print the same number that you append, after the loop over batches."
+    return Finding("printed", 1, observed, expected, why, HINT)
+
+
+def shows(numbers, loss):
+    return isinstance(loss, float) and any(near(value, loss, 0.006) for value in numbers)
