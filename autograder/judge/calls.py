@@ -57,10 +57,10 @@ def other_arguments(trial: Trial):
     others = [
         name
         for call in calls
-        for name, value in (call.given or {}).items()
+        for name, is_default in DEFAULTS.items()
         # Where labels or mask have landed in the wrong place, the rules about these say so.
-        if name not in ARGUMENTS and name != call.labels and call.attention_mask == "right"
-        if not DEFAULTS.get(name, bool)(value)
+        if name != call.labels and call.attention_mask == "right"
+        if name in (call.given or {}) and not is_default(call.given[name])
     ]
     if not others:
         return None
@@ -77,8 +77,7 @@ def other_arguments(trial: Trial):
     )  # fmt: skip
 
 
-ARGUMENTS = ("input_ids", "attention_mask", "labels")
-# Values (rows of a batch) that change nothing: what the model takes when it is not given any.
+# The model's other arguments, and whether their rows are what it takes when it is not given any.
 DEFAULTS = {
     "token_type_ids": lambda rows: not any(map(any, rows)),
     "position_ids": lambda rows: all(row == list(range(len(row))) for row in rows),
@@ -87,7 +86,9 @@ DEFAULTS = {
 
 def loss_from_model(trial: Trial):
     """labels go into the model's forward, and the loss that comes back is differentiated."""
-    for i in iterations(trial):
+    found = iterations(trial)
+    added_up = accumulates(found) or any(b.joined for i in found for b in i.backwards)
+    for i in found:
         labels = i.forward.labels
         if labels != "right":
             observed = {
@@ -115,8 +116,7 @@ def loss_from_model(trial: Trial):
                 "Hint 3 under TODO #2",
             )  # fmt: skip
         scaled = [b.scale for b in i.backwards if b.of == "loss" and not abs(b.scale - 1) <= 1e-3]
-        joined = any(b.joined for i in iterations(trial) for b in i.backwards)
-        if scaled and not joined and not accumulates(iterations(trial)):
+        if scaled and not added_up:
             return Finding(
                 "loss_from_model", 2,
                 f"backward() ran on {scaled[0]:g} times the loss of the batch.",
@@ -133,12 +133,13 @@ def loss_from_model(trial: Trial):
 
 def train_mode(trial: Trial):
     """The model is in training mode for every training step."""
-    modes = [i.forward.training for i in iterations(trial)]
-    silent = sum(not i.forward.dropout for i in iterations(trial))
+    calls = [i.forward for i in iterations(trial)]
+    modes = [call.training for call in calls]
+    silent = sum(not call.dropout for call in calls)
     if not silent:
         return None
     off = modes.count(False)
-    if off and all(any(i.forward.dropouts or ()) for i in iterations(trial) if not i.forward.training):
+    if off and all(any(call.dropouts or ()) for call in calls if not call.training):
         observed = f"Only parts of the model were in training mode, in {off} of {len(modes)} training steps."
         why = "`train()` of a part switches that part alone; dropout elsewhere stays as it was."
     elif not off:

@@ -19,6 +19,7 @@ class Iteration:
 def iterations(trial: Trial) -> list[Iteration]:
     """Return the trial's training iterations: extra validation passes are left out."""
     found, forwards = [], []
+    learning = enabled = None  # the last call that was learnt from, or could have been
     learnt_from = {event.forward for event in trial.events if isinstance(event, Backward)}
     for event in trial.events:
         match event:
@@ -26,15 +27,17 @@ def iterations(trial: Trial) -> list[Iteration]:
                 forwards.append(Iteration(event))
                 if event.passed_model:
                     found.append(forwards[-1])
+                if len(forwards) - 1 in learnt_from:
+                    learning = forwards[-1]
+                if event.grad_enabled:
+                    enabled = forwards[-1]
             case Backward():
                 owner = forwards[event.forward]
                 owner.early_steps, owner.steps = len(owner.steps), []
                 owner.backwards.append(event)
             case Step() if forwards:
                 # What was only evaluated since has no part in a step.
-                learning = [i for n, i in enumerate(forwards) if n in learnt_from]
-                learning = learning or [i for i in forwards if i.forward.grad_enabled] or forwards
-                learning[-1].steps.append(event)
+                (learning or enabled or forwards[-1]).steps.append(event)
     known = [i for i in found if i.forward.examples and min(i.forward.examples) >= 0]
     if not any(i.backwards for i in found):
         return known or found
