@@ -119,9 +119,6 @@ class Examiner:
         """
         trials, again = [], []
         for number, trial in enumerate(record.trials):
-            if lacks_default(trial):
-                trials.append(trial)
-                continue
             done = self.reference.rerun(trial, number, self.seed) if suspected else None
             if not (done and explains(done, trial)):
                 if right := as_solved(trial, self.solved[number]):
