@@ -98,7 +98,8 @@ def step(probe, event):
         for _, parameter in probe.moving:
             parameter.grad = torch.zeros_like(parameter)
     found = [parameter.grad for _, parameter in probe.moving]
-    norm = math.hypot(*(float(g.norm()) for g in found if g is not None))
+    norms = [0.0 if gradient is None else float(gradient.norm()) for gradient in found]
+    norm = math.hypot(*norms)
     values = sum(parameter.numel() for _, parameter in probe.moving)
     # With less than its eps left, AdamW takes no steps: anything would look like the start.
     eps = probe.optimizer.param_groups[0]["eps"]
@@ -106,37 +107,33 @@ def step(probe, event):
     if not (least <= event.norm < math.inf and len(event.norms) == len(event.largest) == len(found)):
         raise ValueError("no clipping leaves such gradients")
     own = True
-    for gradient, *left in zip(found, event.norms, event.largest):
+    for gradient, before, *left in zip(found, norms, event.norms, event.largest):
         # The others are rounding errors around zero.
-        if gradient is not None and float(gradient.norm()) > 1e-6 * norm:
-            own = own and left[0] <= 1.1 * float(gradient.norm()) + 1e-6
-            share = min(LEAST * event.norm / norm, eps * math.sqrt(gradient.numel()) / float(gradient.norm()))
-            try:
-                clip(gradient, *left, least=share)
-            except ValueError:
-                own = False
+        if before > 1e-6 * norm:
+            share = min(LEAST * event.norm / norm, eps * math.sqrt(gradient.numel()) / before)
+            own = clip(gradient, before, *left, least=share) and own
     probe.optimizer.step()
     return own
 
 
-def clip(gradient, norm, largest, least):
-    """Clip a gradient to the norm and the largest value that clipping has left of it, in place.
+def clip(gradient, before, norm, largest, least):
+    """Clip a gradient, whose norm was `before`, to the norm and the largest value left of it, in place.
 
     By norm, by value, or both in any order: it is a share of the gradient, with its values cut at
-    the largest. Raises ValueError if that share would be less than `least`.
+    the largest. Return False, with nothing clipped, if that share is less than `least` or more than all.
     """
-    own = float(gradient.norm())
-    if not (largest >= 0 and norm >= least * own):
-        raise ValueError("no clipping leaves such gradients")
-    if norm >= 0.999 * own:
-        return
-    share, most = norm / own, 1.0  # without a cut, and at the most
+    if not (largest >= 0 and norm >= least * before):
+        return False
+    if norm >= 0.999 * before:
+        return norm <= 1.1 * before + 1e-6
+    share, most = norm / before, 1.0  # without a cut, and at the most
     if largest < 0.999 * share * float(gradient.abs().max()):
         for _ in range(20):
             middle = (share + most) / 2
             cut = (middle * gradient).clamp(-largest, largest)
             share, most = (middle, most) if float(cut.norm()) < norm else (share, middle)
     gradient.copy_((share * gradient).clamp(-largest, largest))
+    return True
 
 
 def clear(probe, names=None):
