@@ -40,8 +40,9 @@ def printed_losses(text) -> list[float]:
 
 def printed(trial: Trial):
     """A line for every epoch, with the epoch's number and its mean loss."""
-    shown = printed_numbers(trial.printed)
-    labels = {epoch for epoch, _ in epoch_lines(trial.printed)}
+    found = epoch_lines(trial.printed)
+    shown = [numbers for _, numbers in found]
+    labels = {epoch for epoch, _ in found}
     expected = "`Epoch 1, Loss: 0.6931` and so on, one line an epoch."
     wanted = iter(shown)
     entries = trial.returned or []

@@ -26,6 +26,11 @@ def not_an_optimizer(record: OptimizerRecord, points):
     return Finding("is_optimizer", points, observed, "an instance of `torch.optim.AdamW`.", why, HINTS)
 
 
+def times_held(record):
+    """Return {parameter name: how many times the groups list it}."""
+    return Counter(name for group in record.groups for name in group.names)
+
+
 def judge_parameter_groups(record: OptimizerRecord, seed=None, points=3) -> list[Finding]:
     """Exactly the unfrozen parameters, each once, over all groups."""
     problem = not_an_optimizer(record, points)
@@ -34,7 +39,7 @@ def judge_parameter_groups(record: OptimizerRecord, seed=None, points=3) -> list
     wanted = set(record.left_by_setup)
     if set(record.trainable) != wanted:
         return [changed_freeze(record, wanted, points)]
-    listed = held = Counter(name for group in record.groups for name in group.names)
+    listed = held = times_held(record)
     if record.movements:  # what moves when every parameter has a gradient is what counts
         held = Counter({name: held[name] or 1 for name, u in updates(record, seed).items() if u.moved})
     findings = []
@@ -155,7 +160,7 @@ def judge_learning_rate(record: OptimizerRecord, seed=None, points=2) -> list[Fi
             )
         )  # fmt: skip
     measured = updates(record, seed)
-    held = Counter(name for group in record.groups for name in group.names)
+    held = times_held(record)
     rates = wrong_rates(record, measured)
     if rates:
         findings.append(
@@ -215,7 +220,7 @@ def wrong_rates(record, measured):
 
     What Adam's relatives take as a first step is another one, and has its own finding.
     """
-    held = Counter(name for group in record.groups for name in group.names)
+    held = times_held(record)
     rates = {group.settings.get("lr", 0.0) for group in record.groups if group.names}
     if record.decoupled or record.kind == "Adam":
         taken = {u.lr / max(1, held[n]) for n, u in measured.items() if u.lr is not None}
