@@ -1,0 +1,5 @@
+"""What is not the student's doing: such submissions are not graded, and tried again the next time."""
+
+
+class InstallationFault(Exception):
+    """The installation, the course or the machine is at fault. Its text is one sentence for the instructor."""
