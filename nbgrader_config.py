@@ -16,6 +16,7 @@ from sqlalchemy.exc import SAWarning
 
 from autograder.grading.execute import Execute
 from autograder.grading.feedback import HideTests
+from autograder.grading.harmless import Harmless
 from autograder.grading.read import ClearOutput
 from autograder.grading.restore import RestoreCells
 from autograder.grading.score import SaveAutoGrades, ScoreCells
@@ -36,8 +37,9 @@ c.ClearSolutions.code_stub = {
 }
 c.ClearSolutions.text_stub = "*Your answer:* …"
 
-# nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, SaveAutoGrades. Its
-# CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from the release.
+# nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, Harmless,
+# SaveAutoGrades. Its CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from
+# the release.
 c.Autograde.exporter_class = "autograder.grading.grade.CheckedExporter"
 c.Autograde.sanitize_preprocessors = [
     RestoreCells,
@@ -52,6 +54,7 @@ c.Autograde.autograde_preprocessors = [
     IgnorePattern,
     ClearMetadataPreprocessor,
     LimitOutput,
+    Harmless,
     SaveAutoGrades,
     AssignLatePenalties,
 ]

@@ -351,7 +351,7 @@ class Grade(Autograde):
 
 
 class CheckedExporter(SubmissionExporter):
-    """The SubmissionExporter of `nbgrader autograde`, which makes it first of all: before it touches anything."""
+    """The exporter of `nbgrader autograde`, which makes it first of all, before it touches anything."""
 
     def __init__(self, config=None, parent=None, **settings):
         super().__init__(config=config, parent=parent, **settings)
