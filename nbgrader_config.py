@@ -6,7 +6,6 @@ from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPrep
 from nbgrader.preprocessors import (
     AssignLatePenalties,
     DeduplicateIds,
-    GetGrades,
     IgnorePattern,
     LimitOutput,
     OverwriteCells,
@@ -15,8 +14,10 @@ from nbgrader.preprocessors import (
 from sqlalchemy.exc import SAWarning
 
 from autograder.grading.execute import Execute
+from autograder.grading.export import CsvExport
 from autograder.grading.feedback import HideTests
 from autograder.grading.harmless import Harmless
+from autograder.grading.penalties import GetGrades
 from autograder.grading.read import ClearOutput
 from autograder.grading.restore import RestoreCells
 from autograder.grading.score import SaveAutoGrades, ScoreCells
@@ -60,6 +61,9 @@ c.Autograde.autograde_preprocessors = [
 ]
 
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]
+c.ExportApp.plugin_class = CsvExport
+# Names of students, and what their code said, are in the log.
+c.Application.logging_config = {"formatters": {"console": {"class": "autograder.grading.text.Formatter"}}}
 
 # A kernel that lives for one notebook needs no file of its history. Its warning and SQLAlchemy's say
 # nothing that an instructor could act on: it listens on this machine only, and the queries are nbgrader's.

@@ -3,7 +3,6 @@
 import math
 import re
 import statistics
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,6 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..verdict import markup
+from .marks import marks, sandbox_of, summary
+from .text import clean
 
 COIN_TOSS = math.log(2)  # the loss of a classifier that gives both of two classes one half
 HANDFUL = 6  # so many names stand in the open, more are folded
@@ -21,28 +22,31 @@ SHOWN = 12  # so many mistakes stand in the open; of a large class many are one 
 WIDTH, HEIGHT, MARGIN = 160, 88, 5  # of a curve's drawing
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
 NAMES = re.compile(r"`[^`]*`(?:, `[^`]*`)*(?: and \d+ more)?")
-OVERRIDES = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}  # turn text around, rows included
 
 
-def page(assignment, cells, rows):
+def page(assignment, cells, rows, by_hand=None):
     """Return the report on a class as one HTML page that needs nothing else.
 
-    cells: max points by test cell. rows: one object a student with student, points (by cell),
-    total, mistakes, seconds, losses, limits and feedback, which is the path of the student's
-    feedback page relative to this one, as it is on disk, or None.
+    cells: max points by test cell. rows: a report.Row for each student, whose `feedback` is a path relative
+    to this page, as it is on disk. by_hand: max points by cell that a person grades.
     """
-    best = sum(cells.values())
-    seconds = [row.seconds for row in rows if is_number(row.seconds)]
+    best, graded = sum(cells.values()), [row for row in rows if row.graded]
+    seconds = [row.seconds for row in graded if is_number(row.seconds)]
+    totals, sandbox = [row.total for row in graded], sandbox_of(rows)
     return template().render(
         assignment=assignment,
         cells=cells,
         rows=rows,
+        graded=graded,
         best=best,
-        totals=[row.total for row in rows],
+        by_hand=sum((by_hand or {}).values()),
+        summary=summary(rows),
+        marks=[marks(row, sandbox) for row in rows],
+        totals=totals,
         seconds=statistics.median(seconds) if seconds else None,
-        histogram=Histogram([row.total for row in rows], best),
+        histogram=Histogram(totals, best),
         mistakes=mistakes_by_frequency(rows),
-        curves=Curves([row.losses for row in rows]),
+        curves=Curves([row.losses for row in graded]),
         handful=HANDFUL,
         shown=SHOWN,
     )
@@ -66,18 +70,6 @@ def template():
 
 
 # --- Words and numbers
-
-
-def clean(text, limit=400):
-    """Return text as one line that can be shown: nothing in it breaks, hides or reverses a page."""
-    text = " ".join(str(text)[: 4 * limit].split())
-    shown = "".join("\ufffd" if hidden(character) else character for character in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def hidden(character):
-    """Say whether a character is a control, half a pair (UTF-8 cannot hold it), or an override."""
-    return character in OVERRIDES or unicodedata.category(character) in ("Cc", "Cs")
 
 
 def said(text):

@@ -1,10 +1,12 @@
-"""One row a student: points for each test cell, the mistake by its name, and how the run went."""
+"""One row a student: points as the gradebook has them, the mistake by its name, and how the run went."""
 
 import os
 import re
 import shutil
 import textwrap
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -12,7 +14,12 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import is_grade, is_solution
 
 from ..verdict import MIME_TYPE
+from .marks import marks, sandbox_of, summary
+from .penalties import update_penalties
 from .read import KEY, grade_id, losses
+from .state import State
+from .submissions import folders
+from .text import clean
 
 # The rule that says a cell has defined nothing, which is no news where the cell stopped with an error.
 DEFINES = {"todo1_optimizer": "is_optimizer", "todo2_train_tinybert": "is_function"}
@@ -23,8 +30,18 @@ class Row:
     """A student's line in the table."""
 
     student: str
-    points: dict[str, float]  # by test cell
-    mistakes: list[str]  # sentences, the cause first
+    points: dict[str, float]  # by test cell, a person's points in place of the machine's
+    manual: dict[str, float | None] = field(default_factory=dict)  # by cell; None waits for a person
+    mistakes: list[str] = field(default_factory=list)  # sentences about the answer, the cause first
+    remarks: list[str] = field(default_factory=list)  # sentences about the file
+    not_graded: str | None = None  # a sentence: why what lies in the folder is not
+    submitted: bool = True
+    graded: bool = True  # the gradebook has a grade, be it of an earlier submission
+    late: float = 0.0  # seconds
+    penalty: float = 0.0  # points
+    withheld: float = 0.0  # points held back until somebody has looked
+    again: int = 0  # test cells that a person had graded, and whose answer or result is another since
+    sandbox: bool | None = None  # whether it ran in one
     seconds: float | None = None  # that executing it took
     losses: list[float] = field(default_factory=list)  # mean of every epoch, of the student's own run
     limits: list[str] = field(default_factory=list)  # sentences: limits hit, attempts refused
@@ -32,65 +49,150 @@ class Row:
 
     @property
     def total(self):
+        """The points of the test cells."""
         return sum(self.points.values())
+
+    @property
+    def by_hand(self):
+        """The points that people gave in the cells that only they can grade, None if none yet."""
+        given = [points for points in self.manual.values() if points is not None]
+        return sum(given) if given or not self.manual else None
+
+    @property
+    def waiting(self):
+        """How many cells wait for a person's grade."""
+        return sum(points is None for points in self.manual.values())
+
+    @property
+    def grade(self):
+        """All points, less the late penalty."""
+        return max(0.0, self.total + (self.by_hand or 0.0) - self.penalty)
+
+    @property
+    def said(self):
+        """All sentences but the limits."""
+        return [self.not_graded] * bool(self.not_graded) + self.remarks + self.mistakes
+
+
+@dataclass
+class GradedCell:
+    """A cell with points, as the gradebook knows it."""
+
+    label: str
+    points: float
+    by_hand: bool
 
 
 def rows(course, assignment):
-    """Return (max points by test cell, [Row]) for every folder in submitted/.
+    """Return (max points by test cell, [Row], max points by cell that a person grades).
 
-    course: nbgrader's CourseDirectory.
+    A row for everyone whom the gradebook knows or who has a folder. course: nbgrader's CourseDirectory.
     """
+    steps = course.submitted_directory, course.autograded_directory, course.feedback_directory
+    submitted, graded, feedback = (folders(course, assignment, step) for step in steps)
+    not_graded = State(course.root, assignment).not_graded
     with Gradebook(course.db_url, course.course_id) as gradebook:
-        (notebook,) = gradebook.find_assignment(assignment).notebooks
-        name = notebook.name
-        cells = {cell.name: cell.max_score for cell in notebook.grade_cells if cell.cell_type == "code"}
-        cells = {source.name: cells[source.name] for source in notebook.source_cells if source.name in cells}
-        submitted = Path(course.format_path(course.submitted_directory, ".", ".")).resolve()
+        try:
+            notebooks = gradebook.find_assignment(assignment).notebooks
+            update_penalties(gradebook, assignment, course.config)
+        except MissingEntry:
+            notebooks = []
+        cells = graded_cells(notebooks)
+        names = [notebook.name for notebook in notebooks]
+        known = {entry.student_id: entry for entry in gradebook.assignment_submissions(assignment)}
         found = []
-        for folder in sorted(path for path in submitted.glob(f"*/{assignment}") if path.is_dir()):
-            student = folder.parent.name
-            graded = Path(course.format_path(course.autograded_directory, student, assignment))
-            graded /= f"{name}.ipynb"
-            row = Row(student, dict.fromkeys(cells, 0.0), [])
-            if graded.exists():
-                describe(row, nbformat.read(graded, as_version=4))
-                page = Path(course.format_path(course.feedback_directory, student, assignment))
-                page /= f"{name}.html"
-                row.feedback = os.path.relpath(page) if page.exists() else None
-                for cell in cells:
-                    try:
-                        grade = gradebook.find_grade(cell, name, assignment, student)
-                        row.points[cell] = grade.auto_score or 0.0
-                    except MissingEntry:
-                        pass
-            else:
-                row.mistakes = [why_not_graded(folder, name)]
+        for student in sorted({*known, *submitted, *graded, *(s.id for s in gradebook.students)}):
+            row = Row(student, {cell.label: 0.0 for cell in cells.values() if not cell.by_hand})
+            row.submitted, row.graded = student in submitted, False
+            if student in known:
+                fill_in(row, known[student], cells)
+            if row.graded:
+                place = graded.get(student, Path(steps[1], student))
+                for name in names:
+                    describe(row, place / f"{name}.ipynb")
+                pages = [feedback[student] / f"{name}.html" for name in names if student in feedback]
+                row.feedback = next((os.path.relpath(p, course.root) for p in pages if p.exists()), None)
+            if row.submitted:
+                row.not_graded = not_graded.get(student)
+                if not (row.graded or row.not_graded):
+                    row.not_graded = why_not_graded(submitted[student])
             found.append(row)
-    return cells, found
+    automatic, by_hand = (
+        {cell.label: cell.points for cell in cells.values() if cell.by_hand == wanted}
+        for wanted in (False, True)
+    )
+    return automatic, found, by_hand
 
 
-def describe(row, notebook):
-    """Fill in what a graded notebook says about itself."""
-    notes = notebook.metadata.get(KEY, {})
-    row.mistakes = name_mistakes(notebook)
-    row.seconds, row.limits = notes.get("seconds"), notes.get("limits", [])
-    row.losses = notes.get("losses") or losses(notebook.cells)
+def graded_cells(notebooks):
+    """Return {id in the gradebook: GradedCell} in the order in which students meet them."""
+    graded = [[*notebook.grade_cells, *notebook.task_cells] for notebook in notebooks]
+    times = Counter(cell.name for cells in graded for cell in cells)
+    found = {}
+    for notebook, cells in zip(notebooks, graded):
+        place = {cell.name: number for number, cell in enumerate(notebook.source_cells)}
+        answers = {cell.name for cell in notebook.solution_cells}
+        for cell in sorted(cells, key=lambda cell: place.get(cell.name, len(place))):
+            label = cell.name if times[cell.name] == 1 else f"{notebook.name}: {cell.name}"
+            by_hand = cell.cell_type != "code" or cell.name in answers
+            found[cell.id] = GradedCell(label, cell.max_score, by_hand)
+    return found
 
 
-def why_not_graded(folder, name):
-    """Say why a submitted folder has no graded notebook."""
-    others = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if not others:
-        return "The folder is empty: nothing was submitted."
-    if f"{name}.ipynb" not in others:
-        return f"There is no `{name}.ipynb`, only `{others[0]}`: rename it and grade again."
-    return "Grading stopped before its end: the log of `nbgrader autograde` says why."
+# --- What the gradebook says of a submission
+
+
+def fill_in(row, submission, cells):
+    """Fill in points, and what is still to be done for them."""
+    row.late, row.penalty = submission.total_seconds_late, submission.late_submission_penalty
+    grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+    row.graded = any(grade.auto_score is not None or grade.manual_score is not None for grade in grades)
+    for grade in grades if row.graded else ():
+        if (cell := cells.get(grade.cell_id)) is None:
+            continue
+        if cell.by_hand:
+            row.manual[cell.label] = None if grade.needs_manual_grade else grade.score
+            continue
+        row.points[cell.label] = grade.score
+        if grade.needs_manual_grade:
+            row.again += grade.manual_score is not None
+            row.withheld += cell.points - grade.score if grade.manual_score is None else 0
+
+
+# --- What a graded notebook says of itself
+
+
+def describe(row, path):
+    """Fill in what a graded notebook says; damaged, or made by another version, it may say anything."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        notes = notebook.metadata.get(KEY, {})
+        remarks = sentences(notes.get("remarks"))
+        row.remarks += remarks
+        row.limits += sentences(notes.get("limits"))
+        row.losses = row.losses or numbers(notes.get("losses")) or losses(notebook.cells)
+        row.seconds = next(iter(numbers([notes.get("seconds")])), row.seconds)
+        row.sandbox = notes.get("sandbox") if isinstance(notes.get("sandbox"), bool) else row.sandbox
+        row.mistakes += [sentence for sentence in name_mistakes(notebook) if sentence not in remarks]
+    except Exception as reason:
+        row.remarks.append(
+            f"The graded notebook cannot be read ({type(reason).__name__}): grade this submission again."
+        )
+
+
+def sentences(found):
+    return [str(sentence) for sentence in found] if isinstance(found, list) else []
+
+
+def numbers(found):
+    """Return the numbers in a list, as far as it is one; an integer too large for a float is none."""
+    found = found if isinstance(found, list) else []
+    return [float(x) for x in found if isinstance(x, float) or isinstance(x, int) and abs(x) < 2**63]
 
 
 def name_mistakes(notebook):
     """Return what went wrong in a graded notebook, one sentence each, causes first."""
-    remarks = notebook.metadata.get(KEY, {}).get("remarks", [])
-    said, known = list(remarks), set()
+    said, known = [], set()
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -100,7 +202,7 @@ def name_mistakes(notebook):
             said.append(f"`{name}` stopped with {errors[0].ename}: {first_line(errors[0].evalue)}")
             known.add(DEFINES.get(name))
         elif is_grade(cell) and errors:
-            if errors[0].ename != "NotRun" or said == remarks:  # else it is a consequence
+            if errors[0].ename != "NotRun" or not said:  # else it is a consequence
                 said.append(first_line(errors[0].evalue))
         elif is_grade(cell):
             for output in cell.outputs:
@@ -114,27 +216,60 @@ def first_line(text):
     return re.sub(r"\(\d+\.py, (line \d+)\)", r"(\1)", line)  # IPython's number for the cell
 
 
-def table(cells, found, width=None):
-    """Return the rows as text, wrapped to `width` columns (the terminal's, by default)."""
+def why_not_graded(place):
+    """Say why a submission has no grade, as far as its place tells."""
+    if place.is_symlink():
+        return "In place of its folder there is a link to another one, which is not followed."
+    try:
+        names = sorted(path.name for path in place.iterdir())
+    except OSError as reason:
+        return f"Its folder cannot be read: {reason.strerror}."
+    if not names:
+        return "The folder is empty: nothing was submitted."
+    if not any(name.endswith(".ipynb") for name in names):
+        return f"There is no notebook in its folder, only `{names[0]}`."
+    return "It is not graded yet: `autograder grade` does that, or says why it cannot."
+
+
+# --- On the terminal
+
+
+def table(cells, found, by_hand=None, width=None):
+    """Return the rows as text, wrapped to `width` columns (the terminal's, by default).
+
+    cells, by_hand: max points by test cell, and by cell that a person grades.
+    """
     width = width or shutil.get_terminal_size((120, 24)).columns
-    heads = [cell.removeprefix("test_").replace("_", " ") for cell in cells]
-    column = max([len(row.student) for row in found] + [7])
-    widths = [max(map(len, head.split())) for head in heads]
-    indent = " " * (column + 2 + sum(w + 2 for w in widths) + 7)
-    lines = []
-    for k in range(max(len(head.split()) for head in heads)):
-        parts = [(head.split() + [""] * 9)[k] for head in heads]
-        left = "student" if k == 0 else ""
-        lines.append(f"{left:{column}}  " + "  ".join(f"{p:>{w}}" for p, w in zip(parts, widths))
-                     + ("  total  mistake" if k == 0 else ""))  # fmt: skip
-    best = "  ".join(f"{m:{w}g}" for m, w in zip(cells.values(), widths))
-    lines += [f"{'':{column}}  {best}  {sum(cells.values()):5g}", "-" * width]
+    automatic, manual = sum(cells.values()), sum((by_hand or {}).values())
+    best = [*cells.values(), *([automatic, manual, len(by_hand)] if by_hand else []), automatic + manual]
+    heads = [clean(cell).removeprefix("test_").replace("_", " ").split() for cell in cells]
+    heads += [["auto-", "matic"], ["by", "hand"], ["waits"]] if by_hand else []
+    heads.append(["total"])
+    column = min(max([len(clean(row.student)) for row in found] + [7]), 20)
+    widths = [max([5, *map(len, head)]) for head in heads]
+    indent = " " * (column + sum(w + 2 for w in widths) + 2)
+    sandbox, lines = sandbox_of(found), textwrap.wrap(summary(found), width) + [""]
+
+    def line(name, values, text=""):
+        shown = "".join(f"  {v:>{w}}" for v, w in zip(values, widths))
+        lines.append(f"{name:{column}}{shown}  {text}".rstrip())
+
+    for k in range(max(map(len, heads))):
+        parts = [(head + [""] * 9)[k] for head in heads]
+        line("" if k else "student", parts, "" if k else "notes, then the first mistake")
+    line("", [f"{points:g}" for points in best])
+    lines.append("-" * width)
     for row in found:
-        points = "  ".join(f"{p:{w}g}" for p, w in zip(row.points.values(), widths))
-        text = row.mistakes[0] if row.mistakes else "-"
+        values = [row.points.get(cell) for cell in cells]
+        values += [row.total, row.by_hand, row.waiting or None] if by_hand else []
+        values = ["-" if v is None or not row.graded else f"{v:g}" for v in [*values, row.grade]]
+        said = [f"{mark}: {words}" if words else f"{mark}." for mark, words in marks(row, sandbox)]
+        said += row.remarks + row.mistakes[:1]
         if len(row.mistakes) > 1:
-            text += f" (+{len(row.mistakes) - 1} more)"
-        wrapped = textwrap.wrap(text, max(30, width - len(indent))) or [""]
-        lines.append(f"{row.student:{column}}  {points}  {row.total:5g}  {wrapped[0]}")
-        lines += [indent + more for more in wrapped[1:]]
-    return "\n".join(line.rstrip() for line in lines)
+            said[-1] += f" (+{len(row.mistakes) - 1} more)"
+        names = textwrap.wrap(clean(row.student), column) or [""]
+        wrapped = textwrap.wrap(" ".join(map(clean, said)) or "-", max(30, width - len(indent)))
+        line(names[0], values, wrapped[0])
+        for name, more in zip_longest(names[1:], wrapped[1:], fillvalue=""):
+            lines.append(f"{name:{len(indent)}}{more}".rstrip())
+    return "\n".join(lines)

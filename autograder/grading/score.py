@@ -10,8 +10,9 @@ from nbgrader.preprocessors import SaveAutoGrades as NbGraderSaveAutoGrades
 from nbgrader.utils import is_grade, is_solution
 
 from .. import evidence, verdict
-from .examiner import Examiner
+from .examiner import Examiner, withheld
 from .execute import TIMED_OUT, Execute, error
+from .faults import InstallationFault
 from .read import KEY, grade_id
 from .reference import Reference
 
@@ -38,6 +39,7 @@ class ScoreCells(NbGraderPreprocessor):
     def preprocess_cell(self, cell, resources, cell_index):
         """Rewrite the outputs of one cell if it is a test cell."""
         if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
+            self.must_be_known(cell)
             if self.unreadable:
                 cell.outputs = [error("Unreadable", self.remarks[0])]
             else:
@@ -53,35 +55,88 @@ class ScoreCells(NbGraderPreprocessor):
             self.references[text] = Reference(notebook, provisioner, self.config)
         return self.references[text]
 
+    def must_be_known(self, cell):
+        """Raise InstallationFault if a test cell is none of the lesson's, or is worth other points."""
+        name, points = grade_id(cell), cell.metadata.nbgrader["points"]
+        if name not in self.examiner.checks:
+            raise InstallationFault(
+                f"`{name}` is no check of this lesson: give the test cell in the solution notebook one of "
+                f"the names {', '.join(f'`{known}`' for known in self.examiner.checks)}, or take it out."
+            )
+        most = verdict.POINTS[self.examiner.checks[name][0]]
+        if points != most:
+            raise InstallationFault(
+                f"`{name}` is worth {points:g} points in the assignment, its check gives {most:g}: set the "
+                f"cell's points in the solution notebook to {most:g} and run `nbgrader generate_assignment`."
+            )
+
     def scored(self, name, outputs):
         """Return the one output that decides the points of the cell `name`."""
         errors = [output for output in outputs if output.output_type == "error"]
         if errors:
             return could_not_run(errors[0])
         found = [o.data[evidence.MIME_TYPE] for o in outputs if evidence.MIME_TYPE in o.get("data", {})]
-        result = self.examiner.verdict(name, found[-1] if found else None)
+        try:
+            result = self.examiner.verdict(name, found[-1] if found else None)
+        except InstallationFault:
+            raise
+        except Exception as reason:  # evidence can be made up to bring anything about
+            check, _ = self.examiner.checks[name]
+            said = f"The evidence in this cell cannot be judged: {type(reason).__name__}: {reason}."
+            result = verdict.Verdict(check, [withheld(check, said)], withheld=True)
         return new_output("execute_result", data=result._repr_mimebundle_())
 
 
 class SaveAutoGrades(NbGraderSaveAutoGrades):
-    """nbgrader's SaveAutoGrades, which also asks for a look where points are withheld."""
+    """nbgrader's SaveAutoGrades, which asks for a look where one is needed: also where points are withheld.
+
+    Points given by hand stay, and wait for another look only if what they were given for is not the same.
+    resources["earlier"]: {grade id: source} of the submission as it was graded before; without it, or the
+    cell in it, nothing is known to be the same.
+    """
+
+    def preprocess(self, nb, resources):
+        """Save the grades of all cells, in their order: a test is of the student's code above it."""
+        self.code_has_changed = False
+        return super().preprocess(nb, resources)
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        """Save the grade and the comment of one cell."""
+        earlier = resources.get("earlier") or {}
+        self.has_changed = earlier.get(grade_id(cell)) != cell.source
+        if is_solution(cell) and cell.cell_type == "code":
+            self.code_has_changed |= self.has_changed
+        return super().preprocess_cell(cell, resources, cell_index)
 
     def _add_score(self, cell, resources):
+        names = grade_id(cell), self.notebook_id, self.assignment_id, self.student_id
+        grade = self.gradebook.find_grade(*names)
+        seen = grade.manual_score is not None and not grade.needs_manual_grade
+        before = grade.auto_score
         super()._add_score(cell, resources)
         shown = [o.get("data", {}).get(verdict.MIME_TYPE, {}) for o in cell.get("outputs", [])]
-        if any(data.get("withheld") for data in shown):
-            grade = self.gradebook.find_grade(
-                grade_id(cell), self.notebook_id, self.assignment_id, self.student_id
-            )
+        has_changed = self.has_changed if is_solution(cell) else self.code_has_changed
+        if seen and grade.auto_score == before and not has_changed:
+            grade.needs_manual_grade = False
+        elif any(data.get("withheld") for data in shown):
             grade.needs_manual_grade = True
-            self.gradebook.db.commit()
+        self.gradebook.db.commit()
 
 
 def solution_of(course, names):
-    """Return the solution notebook of a submission's assignment as JSON, without outputs."""
+    """Return the solution notebook of a submission's assignment as JSON, without outputs.
+
+    Raises InstallationFault if there is none.
+    """
     folder = course.format_path(course.source_directory, ".", names["assignment"])
     path = Path(folder, f"{names['notebook']}.ipynb")
-    return without_outputs(path, path.stat().st_mtime_ns)
+    try:
+        return without_outputs(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError, AttributeError, nbformat.ValidationError) as reason:
+        raise InstallationFault(
+            f"The solution notebook {path} cannot be read, which every submission is compared with: "
+            f"{type(reason).__name__}: {reason}."
+        ) from None
 
 
 @lru_cache(maxsize=8)

@@ -3,13 +3,13 @@
 import math
 import re
 import time
-from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from autograder.grading.page import page
+from autograder.grading.report import Row
 
 CELLS = {
     "test_parameter_groups": 3.0,
@@ -34,22 +34,8 @@ HOSTILE = [
 ]
 
 
-@dataclass
-class Row:
-    student: str
-    points: dict
-    mistakes: list = field(default_factory=list)
-    seconds: float | None = 40.0
-    losses: list = field(default_factory=lambda: [0.7, 0.69, 0.69])
-    limits: list = field(default_factory=list)
-    feedback: str | None = None
-
-    @property
-    def total(self):
-        return sum(self.points.values())
-
-
 def row(student="ada", points=FULL, **more):
+    more = {"seconds": 40.0, "losses": [0.7, 0.69, 0.69]} | more
     return Row(student, dict(zip(CELLS, map(float, points))), **more)
 
 
@@ -115,7 +101,8 @@ def section(rows, name, cells=CELLS):
 
 def everywhere(text):
     """A row with the text wherever a student or the machine may put one."""
-    return row(text, [3, 0, 6, 0], mistakes=[text, f"{text}."], limits=[text] * 5, feedback=text)
+    said = {"mistakes": [text, f"{text}."], "limits": [text] * 5, "remarks": [text], "not_graded": text}
+    return row(text, [3, 0, 6, 0], feedback=text, **said)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -167,7 +154,15 @@ def test_every_student_is_once_in_the_table():
     assert "?" not in heads[0].one("a").attributes["href"]
 
 
-def test_a_row_holds_points_total_seconds_limits_and_the_first_mistake():
+def columns(found, by_hand=None):
+    """{head of a column: text of its cell} of a table with one row."""
+    tree = Tree(page("08_lesson", CELLS, [found], by_hand))
+    table = tree.open[0].one("section", **{"aria-labelledby": "students"}).one("table")
+    heads = [" ".join(head.text.split()) for head in table.all("th", scope="col")]
+    return dict(zip(heads[1:], (" ".join(cell.text.split()) for cell in table.all("td")), strict=True))
+
+
+def test_a_row_holds_points_seconds_limits_and_the_first_mistake():
     found = row(
         "ada",
         [1.5, 0, 6, 3],
@@ -175,16 +170,72 @@ def test_a_row_holds_points_total_seconds_limits_and_the_first_mistake():
         seconds=61.4,
         limits=["Time ran out in `x`."],
     )
-    table = section([found], "students").one("table")
-    assert [cell.text for cell in table.all("td")] == [
-        "1.5", "0", "6", "3", "10.5", "61", "Time ran out in x.", "First. (+2 more)",
-    ]  # fmt: skip
-    assert not list(table.one("tbody").one("th").all("a"))
+    assert columns(found) == {
+        "totalof 14": "10.5", "notes": "–", "first mistake": "First. (+2 more)",
+        "parameter groupsof 3": "1.5", "learning rateof 2": "0", "training loopof 6": "6", "loss historyof 3": "3",
+        "limits hit": "Time ran out in x.", "seconds": "61",
+    }  # fmt: skip
 
 
 def test_nothing_measured_is_a_dash():
-    found = row("ada", seconds=None)
-    assert [cell.text for cell in section([found], "students").all("td")][-3:] == ["–", "–", "–"]
+    shown = columns(row("ada", seconds=None))
+    assert {shown[head] for head in ("notes", "first mistake", "limits hit", "seconds")} == {"–"}
+
+
+def test_points_by_hand_stand_apart_and_what_waits_is_no_zero():
+    best = {"essay": 2.0, "other": 2.0, "third": 10.0}
+    graded, half, none = (
+        columns(row(manual=dict(zip(best, points)), penalty=1.0), best)
+        for points in ((2.0, 0.0, 5.0), (2.0, None, 5.0), (None, None, None))
+    )
+    shown = [
+        [found[head] for head in ("totalof 28", "automaticof 14", "by handof 14")]
+        for found in (graded, half, none)
+    ]
+    assert shown == [["20", "14", "7"], ["20 so far", "14", "7 1 waiting"], ["13 so far", "14", "3 waiting"]]
+
+
+def test_a_row_is_marked_with_what_sets_it_apart():
+    marked = {
+        "not graded: It is a zip.": {"not_graded": "It is a zip.", "graded": False},
+        "earlier grade: the points are those of an earlier submission.": {"not_graded": "It is a zip."},
+        "nothing submitted": {"submitted": False, "graded": False},
+        "late: by 1 day 2 hours, penalty 1.5 points.": {"late": 26 * 3600 + 59, "penalty": 1.5},
+        "withheld: 6 points, until somebody has looked.": {"withheld": 6.0},
+        "look again: 1 test cell graded by hand, and changed since.": {"again": 1},
+        "Graded from a (1).ipynb.": {"remarks": ["Graded from `a (1).ipynb`."]},
+    }
+    for words, found in marked.items():
+        assert words in columns(row(**found))["notes"]
+    assert set(columns(row(graded=False, losses=[], seconds=None)).values()) == {"–"}
+
+
+def test_the_sandbox_is_said_once_or_for_those_who_had_none():
+    for alike, words in ((True, "All ran in a sandbox."), (False, "None ran in a sandbox.")):
+        rows = [row("a", sandbox=alike), row("b", sandbox=alike), row("c", graded=False, sandbox=None)]
+        text = parsed(rows).open[0].text
+        assert words in text and "no sandbox" not in text
+    (notes,) = re.findall(
+        "no sandbox: .*", parsed([row("a", sandbox=True), row("b", sandbox=False)]).open[0].text
+    )
+    assert notes
+
+
+def test_the_table_comes_first():
+    order = [part.attributes["aria-labelledby"] for part in parsed([row()]).open[0].all("section")]
+    assert order == ["students", "totals", "mistakes", "curves"]
+
+
+def test_who_is_not_graded_is_no_zero_among_the_others():
+    tree = parsed([row("a"), row("b", [0] * 4, graded=False, losses=[], not_graded="It is a zip.")]).open[0]
+    assert "The only student has 14 of 14 points." in tree.text
+    assert [" ".join(number.text.split()) for number in tree.all("dd")][:2] == ["1 of 2", "14 of 14"]
+    assert len(list(tree.one("section", **{"aria-labelledby": "curves"}).all("polyline"))) == 1
+
+
+def test_nobody_is_graded():
+    tree = parsed([row("a", graded=False, not_graded="It is a zip.")], cells={})
+    assert "It is a zip." in tree.open[0].text and "svg" not in tree.tags
 
 
 # --- The totals
@@ -224,7 +275,7 @@ def test_the_numbers_on_top():
         row("c", [0, 0, 0, 0], seconds=31),
     ]
     numbers = [" ".join(number.text.split()) for number in parsed(rows).open[0].all("dd")]
-    assert numbers == ["3", "5 of 14", "6.3 of 14", "20 s"]
+    assert numbers == ["3 of 3", "5 of 14", "6.3 of 14", "20 s"]
 
 
 # --- The mistakes

@@ -1,0 +1,59 @@
+"""What sets a student apart in the report beside points and mistakes, and a class in few words."""
+
+
+def marks(row, sandbox):
+    """Return [(mark, words)]: what is to be said of a student beside points and mistakes.
+
+    sandbox: of the class; see `sandbox_of`.
+    """
+    found = []
+    if row.not_graded:
+        found.append(("not graded", row.not_graded))
+        if row.graded:
+            found.append(("earlier grade", "the points are those of an earlier submission."))
+    elif not (row.submitted or row.graded):
+        found.append(("nothing submitted", ""))
+    if row.late:
+        found.append(("late", f"by {duration(row.late)}, penalty {counted(row.penalty, 'point')}."))
+    if row.withheld:
+        found.append(("withheld", f"{counted(row.withheld, 'point')}, until somebody has looked."))
+    if row.again:
+        found.append(("look again", f"{counted(row.again, 'test cell')} graded by hand, and changed since."))
+    if row.sandbox is False and sandbox is not False:
+        found.append(("no sandbox", "it ran without one."))
+    return found
+
+
+def sandbox_of(found):
+    """Return whether the class ran in a sandbox; None if that is not known or not the same for all."""
+    values = {row.sandbox for row in found if row.graded} - {None}
+    return values.pop() if len(values) == 1 else None
+
+
+def summary(found):
+    """Return what there is to know of a class in few words."""
+    counts = {
+        "could not be graded": sum(bool(row.not_graded) for row in found),
+        "handed in nothing": sum(not (row.submitted or row.graded) for row in found),
+        "came late": sum(row.late > 0 for row in found),
+        "with points withheld": sum(row.withheld > 0 for row in found),
+        "with answers that wait for a person's grade": sum(row.waiting > 0 for row in found),
+    }
+    parts = [f"{sum(row.graded for row in found)} of {counted(len(found), 'student')} graded"]
+    parts += [f"{count} {words}" for words, count in counts.items() if count]
+    sandbox = {None: "", True: " All ran in a sandbox.", False: " None ran in a sandbox."}[sandbox_of(found)]
+    return ", ".join(parts) + "." + sandbox
+
+
+def counted(number, noun):
+    return f"{number:g} {noun}" + ("" if number == 1 else "s")
+
+
+def duration(seconds):
+    """Return a time in its two largest units: 2 days 3 hours."""
+    parts = []
+    for noun, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        number, seconds = divmod(seconds, size)
+        parts.append(counted(number, noun) if number else "")
+    largest = next((k for k, part in enumerate(parts) if part), len(parts) - 1)
+    return " ".join(part for part in parts[largest : largest + 2] if part) or "less than a second"
