@@ -16,7 +16,8 @@ from . import answers, release, report
 from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .gradebook import patiently
-from .page import clean, page
+from .page import page
+from .text import clean
 
 ASSIGNMENT = "08_tinybert_fine_tuning"
 
@@ -101,6 +102,9 @@ class GradeClass(AutogradeApp):
             grade.start()
         except (InstallationFault, NotGraded, NbGraderException, OSError, SQLAlchemyError) as error:
             return self.say(because(error, self.coursedir))
+        except Exception:
+            self.log.exception("The autograder itself failed; what is graded is kept.")
+            return 2
         except KeyboardInterrupt:
             print("Stopped. What is graded is kept; the same command grades the rest.")
             return 130

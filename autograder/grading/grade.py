@@ -179,13 +179,16 @@ class Grade(Autograde):
                 tqdm(total=len(students), desc="grading", unit="submission", smoothing=0.1)
             )
             self.gradebook = stack.enter_context(one_connection(self.coursedir.db_url, self.course.course_id))
-            jobs = (
-                job
-                for student, folder in students.items()
-                if (job := self.attempt(student, self.sanitize, student, folder) or bar.update())
-            )
-            for job, result in run(jobs):
+            for job, result in run(self.jobs(students, bar)):
                 self.attempt(job.student, self.record, job, result)
+                bar.update()
+
+    def jobs(self, students, bar):
+        """Yield the Jobs of students, one by one; who has none is done with."""
+        for student, folder in students.items():
+            if job := self.attempt(student, self.sanitize, student, folder):
+                yield job
+            else:
                 bar.update()
 
     def attempt(self, student, step, *arguments):
