@@ -55,7 +55,8 @@ BREAKS = [
         rf"<(?!/?(?:{BARE})\s*/?>)(?=[a-z/!?\0])",  # a tag, a comment, an address
         rf"\](?=\(\s*(?!<?{WEB}|\s)|:\s*(?!<?{WEB}|\s))",  # a link, and what it refers to
         r"&(?=\\*#|bsol)",  # a backslash or a letter by its number
-        rf"(?:`{{3,}}+|~{{3,}}+)(?!{JOINER}|[ \t]*(?!mermaid)[\w+#.-]*[ \t]*$)",  # a drawing in a fence
+        # A drawing in a fence, whose source pages have as it is.
+        rf"(?:(?<!`)`{{3,}}+|(?<!~)~{{3,}}+)(?!{JOINER}|[ \t]*(?!mermaid)[\w+#.-]*[ \t]*$)",
         # Headings are named by their text, as the page's own fields are by the cells'.
         rf"^[ \t>*+:.)\d-]*#{{1,6}}+[ \t]*(?=[^\s#{JOINER}])",
         rf"(?<=[^\s{JOINER}])(?=[ \t]*\n[ \t>]*(?:=+|-+)[ \t]*$)",
@@ -71,6 +72,7 @@ IMAGE = re.compile(
     r"!\[([^\[\]\\\n\0]*)\]\((?:attachment:([^()\s<>\0]+)|(data:image/(?:png|jpeg|gif);base64,[\w+/=]+))\)",
     re.ASCII,
 )
+MOST_PROSE = 20_000  # characters: nbconvert's time grows with their square
 LINE_END = re.compile("\r\n?|[\u2028\u2029]")
 
 # --- Text: colours stay, other escape sequences and control characters go.
@@ -161,10 +163,12 @@ def markdown(source, attachments):
         return f"\0{len(images) - 1}\0"
 
     source = IMAGE.sub(keep, CONTROL.sub("", LINE_END.sub("\n", source)))
+    if len(source) > MOST_PROSE:
+        source = source[:MOST_PROSE] + "\n\n*… cut here*"
     for pattern in BREAKS:
         source = pattern.sub(lambda match: match[0] + JOINER, source)
     source = re.sub(r"\0(\d+)\0", lambda match: images[int(match[1])], tex(source))
-    return source, pictures
+    return source.replace("\0", ""), pictures
 
 
 def page(source):
