@@ -11,7 +11,6 @@ import re
 from base64 import b64encode
 from urllib.parse import unquote
 
-import nh3
 from nbformat import from_dict
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import compute_checksum, is_grade, is_solution
@@ -56,20 +55,25 @@ BREAKS = [
         rf"<(?!/?(?:{BARE})\s*/?>)(?=[a-z/!?\0])",  # a tag, a comment, an address
         rf"\](?=\(\s*(?!<?{WEB}|\s)|:\s*(?!<?{WEB}|\s))",  # a link, and what it refers to
         r"&(?=\\*#|bsol)",  # a backslash or a letter by its number
-        rf"(?:`{{3,}}+|~{{3,}}+)(?!{JOINER}|[ \t]*(?!mermaid)[\w+#.-]*[ \t]*$)",  # a drawing in a fence
+        # A drawing in a fence, whose source pages have as it is.
+        rf"(?:(?<!`)`{{3,}}+|(?<!~)~{{3,}}+)(?!{JOINER}|[ \t]*(?!mermaid)[\w+#.-]*[ \t]*$)",
         # Headings are named by their text, as the page's own fields are by the cells'.
-        rf"^[ \t>*+.)\d-]*#{{1,6}}+[ \t]*(?=[^\s#{JOINER}])",
+        rf"^[ \t>*+:.)\d-]*#{{1,6}}+[ \t]*(?=[^\s#{JOINER}])",
         rf"(?<=[^\s{JOINER}])(?=[ \t]*\n[ \t>]*(?:=+|-+)[ \t]*$)",
     )
 ]
 # TeX that reaches HTML, addresses or other places of the page, or gives a command another meaning.
 TEX = re.compile(
-    r"\\(?=(?:bbox|begingroup|class|csname|cssId|data|DeclareMathOperator|def|edef|futurelet|gdef|global|href"
-    r"|html\w*|includegraphics|input|let|lower|mmlToken|move(?:left|right)|newcommand|newenvironment"
-    r"|providecommand|raise|raisebox|renewcommand|renewenvironment|require|[Rr]ule|[Ss]pace|style|unicode|url"
-    r"|xdef)(?![A-Za-z]))"
+    r"\\(?=bbox|begingroup|class|csname|cssId|data|DeclareMathOperator|[egx]?def|futurelet|global|href|html"
+    r"|includegraphics|input|let|lower|mmlToken|move|(?:re)?new(?:command|environment)|providecommand|raise"
+    r"|require|[Rr]ule|[Ss]pace|style|unicode|url)"
 )
-IMAGE = re.compile(rf"!\[([^\[\]\\\n\0]*)\]\((?:attachment:([^()\s<>\0]+)|({PICTURE}))\)")
+IMAGE = re.compile(
+    r"!\[([^\[\]\\\n\0]*)\]\((?:attachment:([^()\s<>\0]+)|(data:image/(?:png|jpeg|gif);base64,[\w+/=]+))\)",
+    re.ASCII,
+)
+MOST_PROSE = 20_000  # characters: nbconvert's time grows with their square
+LINE_END = re.compile("\r\n?|[\u2028\u2029]")
 
 # --- Text: colours stay, other escape sequences and control characters go.
 
@@ -158,15 +162,19 @@ def markdown(source, attachments):
         images.append(f"![{tex(alt)}]({f'attachment:{name}' if name else data})")
         return f"\0{len(images) - 1}\0"
 
-    source = IMAGE.sub(keep, CONTROL.sub("", source))
+    source = IMAGE.sub(keep, CONTROL.sub("", LINE_END.sub("\n", source)))
+    if len(source) > MOST_PROSE:
+        source = source[:MOST_PROSE] + "\n\n*… cut here*"
     for pattern in BREAKS:
         source = pattern.sub(lambda match: match[0] + JOINER, source)
     source = re.sub(r"\0(\d+)\0", lambda match: images[int(match[1])], tex(source))
-    return source, pictures
+    return source.replace("\0", ""), pictures
 
 
 def page(source):
     """Return HTML with only the tags, attributes and addresses that are on the lists."""
+    import nh3  # of an instructor's installation: a student has no use for it
+
     if source.count("<") <= MOST_TAGS:
         source = nh3.clean(
             source,
@@ -174,6 +182,7 @@ def page(source):
             attributes={tag: {name for of, name in ATTRIBUTES if of == tag} | {"style"} for tag in TAGS},
             attribute_filter=attribute,
             url_schemes={"http", "https", "mailto", "data"},
+            link_rel=None,
         )
         if depth(source) <= DEEPEST:
             return tex(source)
@@ -184,7 +193,8 @@ def attribute(tag, name, value):
     """Return what an attribute's value may be, or None."""
     if name == "style":
         return "; ".join(part for part in map(str.strip, value.split(";")) if STYLE.fullmatch(part)) or None
-    return value if ATTRIBUTES[tag, name].fullmatch(value) else None
+    pattern = ATTRIBUTES.get((tag, name))  # nh3 asks of every attribute, and takes an exception for a yes
+    return value if pattern and pattern.fullmatch(value) else None
 
 
 def depth(source):

@@ -26,6 +26,7 @@ MOST_OUTPUT = 2_000_000  # characters of a cell's outputs that are kept as they 
 IMAGES = ("image/png", "image/jpeg", "image/gif")
 KEPT = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", *IMAGES)
 
+SOURCES = ("source", "input", "code", "text")  # what formats 4, 3, 2 and 1 call it
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # as nbformat has it
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -79,14 +80,15 @@ def read(content):
         return stand_in(str(error))
     except (RecursionError, MemoryError):
         return stand_in("The file is nested too deeply to be a notebook: save it from JupyterLab again.")
-    notebook = new_notebook(cells=cells)
+    notebook = new_notebook()
+    notebook.cells = cells  # not by new_notebook: two may have the same id as yet
     notebook.metadata[KEY] = {"remarks": list(dict.fromkeys(remarks))}
     return notebook
 
 
 def parsed(content):
     """Return the JSON in a file and a list of remarks. Raises Unreadable."""
-    if not content.strip():
+    if not content.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n"):
         raise Unreadable("The file is empty: save the notebook and hand it in again.")
     if len(content) > MOST_BYTES:
         most = f"{MOST_BYTES // 10**6} MB"
@@ -119,17 +121,12 @@ def number(digits):
 
 def cells_of(found):
     """Return the list of cells in a notebook of any format. Raises Unreadable."""
-    try:
-        if isinstance(found["nbformat"], int) and found["nbformat"] < 4:
-            found = nbformat.convert(nbformat.reader.reads(json.dumps(found)), 4)
-    except (RecursionError, MemoryError):
-        raise
-    except Exception:
-        pass  # it may be a notebook all the same
-    cells = found.get("cells") if isinstance(found, dict) else None
-    if not isinstance(cells, list):
+    sheets = found.get("worksheets", [found]) if isinstance(found, dict) else None  # formats 2 and 3
+    lists = [s.get("cells") for s in sheets if isinstance(s, dict)] if isinstance(sheets, list) else []
+    lists = [cells for cells in lists if isinstance(cells, list)]
+    if not lists:
         raise Unreadable("The file is JSON but no notebook: it has no cells. Save it from JupyterLab again.")
-    return cells
+    return sum(lists, [])
 
 
 def grade_id(cell):
@@ -182,7 +179,7 @@ def stand_in(remark):
 
 def well_formed(cell, remarks):
     """Return the cell rebuilt from the fields that a student may fill, or None."""
-    source = text_of(cell.get("source")) if isinstance(cell, dict) else None
+    source = text_of(next(filter(None, map(cell.get, SOURCES)), "")) if isinstance(cell, dict) else None
     if source is None:
         return None
     if len(source) > MOST_SOURCE:
