@@ -132,7 +132,7 @@ def solution_of(course, names):
     path = Path(folder, f"{names['notebook']}.ipynb")
     try:
         return without_outputs(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, KeyError, AttributeError, nbformat.ValidationError) as reason:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as reason:
         raise InstallationFault(
             f"The solution notebook {path} cannot be read, which every submission is compared with: "
             f"{type(reason).__name__}: {reason}."

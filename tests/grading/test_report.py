@@ -179,7 +179,12 @@ def test_a_graded_notebook_that_is_damaged_costs_no_points(tmp_path, content):
     [
         {"seconds": "x", "losses": ["a", None], "limits": 5, "remarks": {}, "sandbox": "yes"},
         {"seconds": [1], "losses": "0.7", "limits": [None, 3], "sandbox": 1},
-        {"seconds": 10**400, "losses": [10**400, float("nan"), float("inf")], "limits": None, "remarks": [[]]},
+        {
+            "seconds": 10**400,
+            "losses": [10**400, float("nan"), float("inf")],
+            "limits": None,
+            "remarks": [[]],
+        },
     ],
 )
 def test_notes_of_strange_types(tmp_path, notes):
@@ -221,9 +226,20 @@ def test_a_name_with_a_line_break_is_one_row():
 
 
 def test_the_table_stays_within_its_width():
-    cells = {"test_parameter_groups": 3.0, "test_learning_rate": 2.0, "test_training_loop": 6.0, "test_loss_history": 3.0}
+    cells = {
+        "test_parameter_groups": 3.0,
+        "test_learning_rate": 2.0,
+        "test_training_loop": 6.0,
+        "test_loss_history": 3.0,
+    }
     found = [
-        Row("a-name-of-many_characters" * 3, cells, dict.fromkeys(BY_HAND), not_graded="word " * 90, late=99_999.0),
+        Row(
+            "a-name-of-many_characters" * 3,
+            cells,
+            dict.fromkeys(BY_HAND),
+            not_graded="word " * 90,
+            late=99_999.0,
+        ),
         Row("ben", cells, dict.fromkeys(BY_HAND, 2.5), mistakes=["x" * 300, "y"], penalty=0.25),
     ]
     shown = table(cells, found, BY_HAND, width=120)
