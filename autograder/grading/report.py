@@ -94,7 +94,8 @@ def rows(course, assignment):
     with Gradebook(course.db_url, course.course_id) as gradebook:
         try:
             notebooks = gradebook.find_assignment(assignment).notebooks
-            update_penalties(gradebook, assignment, course.config)
+            # The application's configuration: the directory's own was there before the file was read.
+            update_penalties(gradebook, assignment, (course.parent or course).config)
         except MissingEntry:
             notebooks = []
         cells = graded_cells(notebooks)

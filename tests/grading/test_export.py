@@ -79,6 +79,12 @@ def test_export(course, tmp_path):
     assert found["-1"]["score"] == "14.0"
 
 
+def test_the_report_reads_the_same_configuration(course, tmp_path):
+    status, printed = Course(tmp_path).run("autograder", "report", LESSON)
+    assert status == 0 and "late: by 1 day, penalty 14 points." in " ".join(printed.split()), printed
+    assert "penalty 14 points." in (tmp_path / "report.html").read_text()
+
+
 def test_export_of_some(course, tmp_path):
     students = "--student=['ada', 'new\\nline']"
     found = exported(tmp_path, f"--assignment=['{LESSON}']", students)
