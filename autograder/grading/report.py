@@ -111,8 +111,9 @@ def rows(course, assignment):
                 place = graded.get(student, Path(steps[1], student))
                 for name in names:
                     describe(row, place / f"{name}.ipynb")
-                pages = [feedback[student] / f"{name}.html" for name in names if student in feedback]
-                row.feedback = next((os.path.relpath(p, course.root) for p in pages if p.exists()), None)
+                pages = (feedback[student] / f"{name}.html" for name in names if student in feedback)
+                pages = filter(os.path.exists, pages)
+                row.feedback = next((os.path.relpath(page, course.root) for page in pages), None)
             if row.submitted:
                 row.not_graded = not_graded.get(student)
                 if not (row.graded or row.not_graded):
@@ -246,7 +247,7 @@ def table(cells, found, by_hand=None, width=None):
     heads = [clean(cell).removeprefix("test_").replace("_", " ").split() for cell in cells]
     heads += [["auto-", "matic"], ["by", "hand"], ["waits"]] if by_hand else []
     heads.append(["total"])
-    column = min(max([len(clean(row.student)) for row in found] + [7]), 20)
+    column = min(max([len(row.student) for row in found] + [7]), 20)
     widths = [max([5, *map(len, head)]) for head in heads]
     indent = " " * (column + sum(w + 2 for w in widths) + 2)
     sandbox, lines = sandbox_of(found), textwrap.wrap(summary(found), width) + [""]

@@ -16,6 +16,8 @@ from autograder.grading.page import page
 from autograder.grading.penalties import GetGrades
 from autograder.grading.report import Row, rows, table
 from autograder.grading.state import State
+from autograder.judge import Finding
+from autograder.verdict import Verdict
 
 BESIDE = "bad\x1b[31m[a-z]\n{x} \u202e"
 TENTH = Config({"AssignLatePenalties": {"plugin_class": "test_report.TenthADay"}})
@@ -204,6 +206,20 @@ def test_remarks_are_no_mistakes(tmp_path):
     row = by_student(course)["ada"]
     assert (row.remarks, row.mistakes) == (["Its name was another."], ["It broke."])
     assert row.sandbox is False and row.said == row.remarks + row.mistakes
+
+
+def test_words_of_the_evidence_are_named_without_their_escape_sequences(tmp_path):
+    course = make(tmp_path, "ada")
+    kind = "\x1b]0;attack\x07\x1b[2J\x1b[1Gada  3  11  28"
+    judged = Verdict("Training loop", [Finding("rule", 6, f"`optimizer` is a {kind}.", "", "", "")])
+    test = new_code_cell(outputs=[new_output("execute_result", data=judged._repr_mimebundle_())])
+    test.metadata["nbgrader"] = {"grade": True, "solution": False, "grade_id": "test_one"}
+    answer = new_code_cell(outputs=[new_output("error", ename=kind, evalue=kind, traceback=[])])
+    answer.metadata["nbgrader"] = {"grade": False, "solution": True, "grade_id": "todo"}
+    lay(tmp_path, "autograded", "ada", {f"{LESSON}.ipynb": graded(cells=[test, answer])})
+    cells, (row,), _ = rows(course, LESSON)
+    shown = "".join(table(cells, [Row("ada", cells, mistakes=[mistake])]) for mistake in row.mistakes)
+    assert shown.count("attack") == 3 and not {*shown} & {*"\x1b\x07"}
 
 
 # --- On the terminal
