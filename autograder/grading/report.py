@@ -90,7 +90,7 @@ def rows(course, assignment):
     """
     steps = course.submitted_directory, course.autograded_directory, course.feedback_directory
     submitted, graded, feedback = (folders(course, assignment, step) for step in steps)
-    not_graded = State(course.root, assignment).not_graded
+    not_graded, stale = State(course.root, assignment).not_graded, []
     with Gradebook(course.db_url, course.course_id) as gradebook:
         try:
             notebooks = gradebook.find_assignment(assignment).notebooks
@@ -98,6 +98,9 @@ def rows(course, assignment):
             update_penalties(gradebook, assignment, (course.parent or course).config)
         except MissingEntry:
             notebooks = []
+        except Exception as reason:  # of the course's own plugin, or nobody may write to the gradebook
+            gradebook.db.rollback()
+            stale = [f"The late penalty may be an old one: {type(reason).__name__}: {reason}."]
         cells = graded_cells(notebooks)
         names = [notebook.name for notebook in notebooks]
         known = {entry.student_id: entry for entry in gradebook.assignment_submissions(assignment)}
@@ -107,6 +110,7 @@ def rows(course, assignment):
             row.submitted, row.graded = student in submitted, False
             if student in known:
                 fill_in(row, known[student], cells)
+                row.remarks += stale if row.late else []
             if row.graded:
                 place = graded.get(student, Path(steps[1], student))
                 for name in names:

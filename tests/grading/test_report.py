@@ -315,6 +315,15 @@ def test_without_a_penalty_in_the_configuration_nothing_changes(tmp_path):
     assert by_student(course)["ada"].penalty == 2.0
 
 
+def test_a_plugin_that_fails_does_not_cost_the_report(tmp_path, monkeypatch):
+    course = make(tmp_path, "ada", "ben", config=TENTH)
+    hand_in_late(course, "ada", 1)
+    monkeypatch.setattr(TenthADay, "late_submission_penalty", lambda *_: {}["no such student"])
+    found = by_student(course)
+    assert found["ada"].total == found["ben"].grade == 14
+    assert "KeyError" in found["ada"].remarks[0] and "KeyError" not in str(found["ben"].remarks)
+
+
 def test_feedback_shows_the_penalty_of_the_points_as_they_are(tmp_path):
     course = make(tmp_path, "ada", config=TENTH)
     hand_in_late(course, "ada", 5)
