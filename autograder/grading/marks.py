@@ -33,7 +33,7 @@ def sandbox_of(found):
 def summary(found):
     """Return what there is to know of a class in few words."""
     counts = {
-        "could not be graded": sum(bool(row.not_graded) for row in found),
+        "with a submission that is not graded": sum(bool(row.not_graded) for row in found),
         "handed in nothing": sum(not (row.submitted or row.graded) for row in found),
         "came late": sum(row.late > 0 for row in found),
         "with points withheld": sum(row.withheld > 0 for row in found),

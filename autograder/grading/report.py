@@ -90,13 +90,17 @@ def rows(course, assignment):
     """
     steps = course.submitted_directory, course.autograded_directory, course.feedback_directory
     submitted, graded, feedback = (folders(course, assignment, step) for step in steps)
-    not_graded = State(course.root, assignment).not_graded
+    not_graded, stale = State(course.root, assignment).not_graded, []
     with Gradebook(course.db_url, course.course_id) as gradebook:
         try:
             notebooks = gradebook.find_assignment(assignment).notebooks
-            update_penalties(gradebook, assignment, course.config)
+            # The application's configuration: the directory's own was there before the file was read.
+            update_penalties(gradebook, assignment, (course.parent or course).config)
         except MissingEntry:
             notebooks = []
+        except Exception as reason:  # of the course's own plugin, or nobody may write to the gradebook
+            gradebook.db.rollback()
+            stale = [f"The late penalty may be an old one: {type(reason).__name__}: {reason}."]
         cells = graded_cells(notebooks)
         names = [notebook.name for notebook in notebooks]
         known = {entry.student_id: entry for entry in gradebook.assignment_submissions(assignment)}
@@ -106,12 +110,14 @@ def rows(course, assignment):
             row.submitted, row.graded = student in submitted, False
             if student in known:
                 fill_in(row, known[student], cells)
+                row.remarks += stale if row.late else []
             if row.graded:
                 place = graded.get(student, Path(steps[1], student))
                 for name in names:
                     describe(row, place / f"{name}.ipynb")
-                pages = [feedback[student] / f"{name}.html" for name in names if student in feedback]
-                row.feedback = next((os.path.relpath(p, course.root) for p in pages if p.exists()), None)
+                pages = (feedback[student] / f"{name}.html" for name in names if student in feedback)
+                pages = filter(os.path.exists, pages)
+                row.feedback = next((os.path.relpath(page, course.root) for page in pages), None)
             if row.submitted:
                 row.not_graded = not_graded.get(student)
                 if not (row.graded or row.not_graded):
@@ -245,7 +251,7 @@ def table(cells, found, by_hand=None, width=None):
     heads = [clean(cell).removeprefix("test_").replace("_", " ").split() for cell in cells]
     heads += [["auto-", "matic"], ["by", "hand"], ["waits"]] if by_hand else []
     heads.append(["total"])
-    column = min(max([len(clean(row.student)) for row in found] + [7]), 20)
+    column = min(max([len(row.student) for row in found] + [7]), 20)
     widths = [max([5, *map(len, head)]) for head in heads]
     indent = " " * (column + sum(w + 2 for w in widths) + 2)
     sandbox, lines = sandbox_of(found), textwrap.wrap(summary(found), width) + [""]

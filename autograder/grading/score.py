@@ -78,9 +78,9 @@ class ScoreCells(NbGraderPreprocessor):
         found = [o.data[evidence.MIME_TYPE] for o in outputs if evidence.MIME_TYPE in o.get("data", {})]
         try:
             result = self.examiner.verdict(name, found[-1] if found else None)
-        except InstallationFault:
-            raise
-        except Exception as reason:  # evidence can be made up to bring anything about
+        except (InstallationFault, OSError):
+            raise  # no text can bring these about
+        except Exception as reason:  # evidence can be made up to bring anything else about
             check, _ = self.examiner.checks[name]
             said = f"The evidence in this cell cannot be judged: {type(reason).__name__}: {reason}."
             result = verdict.Verdict(check, [withheld(check, said)], withheld=True)
@@ -132,7 +132,7 @@ def solution_of(course, names):
     path = Path(folder, f"{names['notebook']}.ipynb")
     try:
         return without_outputs(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, KeyError, AttributeError, nbformat.ValidationError) as reason:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as reason:
         raise InstallationFault(
             f"The solution notebook {path} cannot be read, which every submission is compared with: "
             f"{type(reason).__name__}: {reason}."

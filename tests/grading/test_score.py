@@ -1,12 +1,14 @@
 """Points that nbgrader cannot misread, and that only evidence can earn."""
 
 import pytest
-from nbformat.v4 import new_code_cell, new_output
+from gradebooks import LESSON, make, opened, put
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.utils import determine_grade
 
 from autograder import evidence, verdict
 from autograder.grading.examiner import Examiner
-from autograder.grading.score import ScoreCells
+from autograder.grading.faults import InstallationFault
+from autograder.grading.score import SaveAutoGrades, ScoreCells, solution_of
 from autograder.judge import Finding
 
 
@@ -71,3 +73,145 @@ def test_what_is_no_record_is_withheld(text):
 def test_an_error_becomes_one_sentence():
     error = new_output("error", ename="CellTimeoutError", evalue="", traceback=[])
     assert "never ends" in scored([error], Examiner(None, 1)).evalue
+
+
+# --- What is not the student's doing
+
+
+class Raising(Examiner):
+    def verdict(self, cell, text):
+        raise self.reference
+
+
+@pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError(), AssertionError("x"), KeyError("x")])
+def test_whatever_evidence_makes_the_examiner_raise_is_a_sentence_of_that_cell(error):
+    data = scored([shown(evidence.MIME_TYPE, "")], Raising(error, 1)).data[verdict.MIME_TYPE]
+    assert data["points"] == 0 and data["withheld"]
+    assert type(error).__name__ in data["findings"][0]["observed"]
+
+
+@pytest.mark.parametrize("error", [InstallationFault("No model."), OSError(28, "No space left on device")])
+def test_a_fault_of_the_installation_is_no_sentence_of_a_cell(error):
+    with pytest.raises(type(error)):
+        scored([shown(evidence.MIME_TYPE, "")], Raising(error, 1))
+
+
+def checked(name, points):
+    cell = new_code_cell(outputs=[])
+    cell.metadata["nbgrader"] = {"grade": True, "solution": False, "points": points, "grade_id": name}
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "words"),
+    [
+        ("test_new", 6, ["`test_new` is no check of this lesson", "`test_training_loop`"]),
+        ("test_training_loop", 8, ["`test_training_loop`", "8 points", "6", "solution notebook"]),
+        ("test_learning_rate", 2.5, ["`test_learning_rate`", "2.5 points", "set the cell's points", "to 2 "]),
+    ],
+)
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_a_test_cell_that_does_not_fit_its_check(name, points, words, unreadable):
+    scorer = ScoreCells()
+    scorer.examiner, scorer.unreadable, scorer.remarks = Examiner(None, 1), unreadable, ["No JSON."]
+    with pytest.raises(InstallationFault) as fault:
+        scorer.preprocess_cell(checked(name, points), {}, 0)
+    assert all(word in str(fault.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{}", b"\xff", b'{"cells": 1, "nbformat": 4, "nbformat_minor": 5}']
+)
+def test_without_a_solution_nobody_is_graded(tmp_path, content):
+    course = make(tmp_path)
+    path = tmp_path / "source" / LESSON / f"{LESSON}.ipynb"
+    path.parent.mkdir(parents=True)
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InstallationFault, match="solution notebook"):
+        solution_of(course, {"assignment": LESSON, "notebook": LESSON})
+
+
+# --- Points given by hand
+
+
+def submission(code, prose):
+    """A graded notebook: an answer in code, the test of it, and a reflection."""
+    answers = {"todo": new_code_cell(code), "reflect_one": new_markdown_cell(prose)}
+    for name, cell in answers.items():
+        cell.metadata["nbgrader"] = {"grade": name != "todo", "solution": True, "points": 6, "grade_id": name}
+    test = checked("test_one", 3)
+    test.source = "check()"
+    cells = [answers["todo"], test, answers["reflect_one"]]
+    return new_notebook(cells=cells), {cell.metadata.nbgrader["grade_id"]: cell.source for cell in cells}
+
+
+EARLIER = submission("a", "b")[1]
+
+
+@pytest.fixture
+def graded(tmp_path):
+    """Grade a submission again: graded(code, prose, points) is {cell: whether it waits for a person}.
+
+    Before, it was `a`, `b`, for which the machine gave 0, and a person 2 and 5.
+    """
+    course = make(tmp_path, "ada")
+    with opened(course) as gradebook:
+        gradebook.add_source_cell("todo", LESSON, LESSON, cell_type="code")
+        gradebook.add_solution_cell("todo", LESSON, LESSON)
+        gradebook.remove_submission(LESSON, "ada")
+        gradebook.add_submission(LESSON, "ada")
+        put(gradebook, "ada", "test_one", auto_score=0.0, manual_score=2.0, needs_manual_grade=False)
+        put(gradebook, "ada", "reflect_one", manual_score=5.0, needs_manual_grade=False)
+        gradebook.find_comment("reflect_one", LESSON, LESSON, "ada").manual_comment = "Good."
+    names = {"notebook": LESSON, "assignment": LESSON, "student": "ada", "db_url": course.db_url}
+
+    def grade(code="a", prose="b", points=0.0, withheld=False, earlier=EARLIER):
+        notebook, sources = submission(code, prose)
+        data = {"text/plain": str(points), verdict.MIME_TYPE: {"withheld": withheld}}
+        notebook.cells[1].outputs = [new_output("execute_result", data=data)]
+        resources = {"nbgrader": names} | ({"earlier": earlier} if earlier is not None else {})
+        SaveAutoGrades().preprocess(notebook, resources)
+        with opened(course) as gradebook:
+            found = [
+                gradebook.find_grade(cell, LESSON, LESSON, "ada") for cell in ("test_one", "reflect_one")
+            ]
+            assert [grade.manual_score for grade in found] == [2.0, 5.0]
+            assert gradebook.find_comment("reflect_one", LESSON, LESSON, "ada").comment == "Good."
+            return [grade.needs_manual_grade for grade in found], sources
+
+    return grade
+
+
+@pytest.mark.parametrize(
+    ("again", "waits"),
+    [
+        ({}, [False, False]),
+        ({"prose": "c"}, [False, True]),
+        ({"code": "c"}, [True, False]),
+        ({"points": 1.0}, [True, False]),
+        ({"withheld": True}, [False, False]),  # somebody has looked
+        ({"withheld": True, "code": "c"}, [True, False]),
+        ({"earlier": None}, [True, True]),  # nbgrader's own command does not know
+        ({"earlier": {"reflect_one": "b"}}, [True, False]),
+    ],
+)
+def test_points_given_by_hand_wait_again_only_for_what_has_changed(graded, again, waits):
+    assert graded(**again)[0] == waits
+
+
+def test_what_waits_goes_on_waiting(graded):
+    _, sources = graded("c", "c")
+    assert graded("c", "c", earlier=sources)[0] == [True, True]
+
+
+def test_what_is_withheld_waits_where_nobody_has_looked(tmp_path):
+    course = make(tmp_path, "ada")
+    names = {"notebook": LESSON, "assignment": LESSON, "student": "ada", "db_url": course.db_url}
+    notebook, sources = submission("a", "b")
+    data = {"text/plain": "0.0", verdict.MIME_TYPE: {"withheld": True}}
+    notebook.cells = [notebook.cells[1]]
+    notebook.cells[0].outputs = [new_output("execute_result", data=data)]
+    SaveAutoGrades().preprocess(notebook, {"nbgrader": names, "earlier": sources})
+    with opened(course) as gradebook:
+        assert gradebook.find_grade("test_one", LESSON, LESSON, "ada").needs_manual_grade
