@@ -56,9 +56,9 @@ class Execute(NbGraderExecute):
         "behind it. Without it each runs the cells."
     ).tag(config=True)
     secret = Unicode(help="What the seeds of the hidden tests are derived from.").tag(config=True)
-    provisioner_name = Unicode("warm", help="Kernel provisioner; 'local' starts kernels cold.").tag(
-        config=True
-    )
+    provisioner_name = Unicode(
+        "warm", help="Kernel provisioner; 'local-provisioner' starts kernels cold and without a sandbox."
+    ).tag(config=True)
 
     @default("secret")
     def _secret_default(self):
@@ -303,6 +303,8 @@ def no_students_doing(what):
     """Raise InstallationFault for whatever goes wrong."""
     try:
         yield
+    except InstallationFault:
+        raise
     except SetupFailed as failed:
         raise fault(failed.cell, failed.reason) from None
     except Exception as reason:

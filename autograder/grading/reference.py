@@ -16,10 +16,11 @@ from ..kernels.client import waits_of
 from ..kernels.clock import PATIENCE, Clock
 from ..records import OptimizerRecord, TrainingRecord, Trial
 from .execute import no_students_doing, provisioner
+from .faults import InstallationFault
 from .read import counts
 from .setup import named, setup
 
-SECONDS = 30  # that an answer may take, without the time its kernel waits for a processor; it takes a fifth of one
+SECONDS = 30  # that an answer may take, waits for a processor left out; it takes a fifth of one
 ATTEMPTS = 5  # a kernel may be killed from outside, like any other
 
 # A probe is a cycle of objects, large ones: waiting for Python to look for such would fill the memory.
@@ -47,7 +48,7 @@ class Reference:
 
     def __init__(self, notebook, provisioner, config=None):
         self.notebook, self.provisioner, self.config = notebook, provisioner, config
-        self.manager = None
+        self.manager = self.client = None
 
     def optimizer(self, seed):
         """Return the OptimizerRecord of the solution's optimizer."""
@@ -102,15 +103,15 @@ class Reference:
         Raises Failed, and InstallationFault where there is no kernel to be had.
         """
         for attempt in range(ATTEMPTS):
-            if self.manager is None or not self.manager.is_alive():
-                with no_students_doing("The solution cannot be run"):
-                    self.start()
             try:
+                if self.manager is None or not self.manager.is_alive():
+                    with no_students_doing("The solution cannot be run"):
+                        self.start()
                 return read(self.execute(ASK.format(expression)), kind)
-            except Failed:
-                ended = not self.manager.is_alive()  # killed from outside, perhaps
+            except (Failed, InstallationFault):
+                killed = self.manager.has_kernel and not self.manager.is_alive()
                 self.close()
-                if not ended or attempt == ATTEMPTS - 1:
+                if not killed or attempt == ATTEMPTS - 1:
                     raise
 
     def execute(self, code):
@@ -138,7 +139,8 @@ class Reference:
 
     def close(self):
         """End the kernel."""
-        if self.manager is not None:
+        if self.client is not None:
             self.client.stop_channels()
+        if self.manager is not None:
             self.manager.shutdown_kernel(now=True)
-            self.manager = None
+        self.manager = self.client = None
