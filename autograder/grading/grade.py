@@ -27,14 +27,16 @@ from nbgrader.utils import chdir, find_all_files, rmtree, setenv
 from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 from traitlets import Integer, Unicode
+from traitlets.config import Config
 
 from ..kernels import sandbox
 from ..kernels.provisioner import WarmProvisioner
-from . import cluster, solution
+from . import cluster, setup, solution
 from .execute import read_secret, scratch_folder
 from .faults import InstallationFault, NotGraded
 from .gradebook import one_connection, opened, patiently
 from .read import KEY, SubmissionExporter, grade_id
+from .restore import read_release
 from .score import SaveAutoGrades, solution_of
 from .state import State
 from .submissions import folders, notebooks, receive, remark
@@ -163,6 +165,7 @@ class Grade(Autograde):
         """Keep the cluster supplied with submissions and record what comes back."""
         config = copy.deepcopy(self.config)
         config.Execute.secret = read_secret()  # workers may be elsewhere
+        config.Execute.prepared = self.prepared
         if not self.scheduler:
             WarmProvisioner.share(config=self.config)
         with ExitStack() as stack:
@@ -272,11 +275,17 @@ class Grade(Autograde):
         files = submission.files | {n: c for n, c in self.own_files.items() if n not in kept}
         return Job(self.assignment, submission.student, key, sanitized, solutions, files)
 
-    @cached_property
+    @property
     def releases(self):
         """The assignment's notebooks as students got them, by name."""
         folder = Path(self.coursedir.format_path(self.coursedir.release_directory, ".", self.assignment))
-        return {path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("*.ipynb"))}
+        paths = sorted(folder.glob("*.ipynb"))
+        return {path.stem: read_release(path, path.stat().st_mtime_ns) for path in paths}
+
+    @property
+    def prepared(self):
+        """The digest of the set-up that submissions share; "" where nothing is released yet."""
+        return next((setup.digest(release, self.own_files) for release in self.releases.values()), "")
 
     @cached_property
     def own_files(self):
@@ -360,14 +369,14 @@ class CheckedExporter(SubmissionExporter):
         super().__init__(config=config, parent=parent, **settings)
         if type(parent) is Autograde:
             try:
-                before(parent)
+                self.update_config(Config({"Execute": {"prepared": before(parent)}}))
             except InstallationFault as why:
                 parent.log.error(str(why))
                 raise SystemExit(2) from None
 
 
 def before(autograde):
-    """Do for nbgrader's Autograde what Grade does before it grades anybody."""
+    """Do for nbgrader's Autograde what Grade does before it grades anybody; return `Grade.prepared`."""
     course, config = autograde.coursedir, autograde.config
     with chdir(course.root):
         must_run(course, config)
@@ -378,6 +387,7 @@ def before(autograde):
             )
             grade.state.solution = grade.assignment_key
             grade.state.save()
+        return grade.prepared
 
 
 def attempted(*arguments):
