@@ -374,6 +374,27 @@ class CheckedExporter(SubmissionExporter):
                 parent.log.error(str(why))
                 raise SystemExit(2) from None
 
+    def from_filename(self, filename, resources=None, **settings):
+        """Export from a file; take back first what nbgrader has copied by way of a submission's links."""
+        names, course = resources["nbgrader"], self.parent.coursedir
+        submitted, source, graded = (
+            course.format_path(step, student, names["assignment"])
+            for step, student in (
+                (course.submitted_directory, names["student"]),
+                (course.source_directory, "."),
+                (course.autograded_directory, names["student"]),
+            )
+        )
+        if os.path.islink(filename):
+            raise NotGraded(f"{filename} is a link, which is not followed: hand in the file itself.")
+        for path in find_all_files(submitted, course.ignore) if filename.startswith(submitted) else ():
+            name = os.path.relpath(path, submitted)
+            copied = os.path.join(graded, name)
+            own = os.path.join(source, name)  # which nbgrader has put in its place
+            if os.path.islink(path) and not os.path.exists(own) and os.path.exists(copied):
+                os.remove(copied)
+        return super().from_filename(filename, resources=resources, **settings)
+
 
 def before(autograde):
     """Do for nbgrader's Autograde what Grade does before it grades anybody; return `Grade.prepared`."""

@@ -185,7 +185,7 @@ def must_be_released(course, made):
         if not released.exists():
             released.parent.mkdir(parents=True, exist_ok=True)
             released.write_bytes(path.read_bytes())
-        elif content(released) != content(path):
+        elif not is_same(released, path):
             raise InstallationFault(
                 f"{course.source_directory}/{name}/{path.name} has changed since "
                 f"{os.path.relpath(released, course.root)} was made from it: "
@@ -193,10 +193,17 @@ def must_be_released(course, made):
             )
 
 
-def content(path):
-    """Return what of a released notebook counts."""
-    cells = nbformat.read(path, as_version=4).cells
-    return [(cell.cell_type, cell.source, cell.metadata.get("nbgrader"), cell.get("id")) for cell in cells]
+def is_same(*paths):
+    """Whether released notebooks agree in all that counts; a damaged one does not."""
+    try:
+        found = [nbformat.read(path, as_version=4).cells for path in paths]
+    except Exception:
+        return False
+    one, other = (
+        [(cell.cell_type, cell.source, cell.metadata.get("nbgrader"), cell.get("id")) for cell in cells]
+        for cells in found
+    )
+    return one == other
 
 
 def must_be_known(grade, made):
