@@ -260,6 +260,7 @@ def test_pictures_are_pictures():
     assert list(drawn) == ["text/html"] and drawn["text/html"].startswith('<img alt="A drawing" src="data:image/svg+xml;base64,')
     assert figure(image_png=PNG)[0].data["image/png"] == PNG
     assert figure(image_png=f'{PNG}" onerror="window.rt=1') == []
+    assert figure(text_html="<script>1</script>") == []
     assert figure(**{"application_vnd.jupyter.widget-view+json": {"model_id": "x"}, "application_json": {}}) == []
 
 
