@@ -41,10 +41,12 @@ def sources(notebook):
     return [c.source for c in notebook.cells]
 
 
-def test_an_honest_notebook_comes_back_as_it_was(restore, submitted):
+def test_an_honest_notebook_comes_back_as_it_was(restore, submitted, release):
+    submitted.metadata.clear()
     before = sources(submitted)
     notebook, remarks = restore(submitted)
     assert (sources(notebook), remarks) == (before, [])
+    assert notebook.metadata.language_info == release.metadata.language_info
 
 
 def test_extra_cells_stay_where_they_were(restore, submitted):
@@ -207,8 +209,9 @@ def test_a_notebook_pasted_elsewhere_keeps_its_answers(restore, submitted):
         if found.source.startswith("*My prediction"):
             found.source = "From 0.7 down to 0.1."
         lose(found)
-    notebook, _ = restore(submitted)
+    notebook, remarks = restore(submitted)
     assert {name: cell(notebook, name).source for name in answers} == answers
+    assert [("reflect_lower" in r) for r in remarks if "reflect_smooth" in r] == [False]
     assert determine_grade(cell(notebook, "reflect_lower"))[0] == 0
     prediction = [c for c in notebook.cells if c.source == "From 0.7 down to 0.1."]
     assert [c.id for c in prediction] == ["prediction"]
@@ -227,9 +230,11 @@ def test_answers_whose_questions_are_gone_stand_in_every_place_that_they_may_bel
 
 def test_answers_at_the_end_are_read_where_answers_are_missing(restore, submitted):
     cell(submitted, "reflect_smooth").source = SAID
+    submitted.cells.insert(place(submitted, "reflect_adamw") + 1, new_markdown_cell("Decoupled."))
     submitted.cells += [new_markdown_cell("8.2 More stable. 8.3 Decoupled."), new_code_cell("trial = 1")]
     notebook, _ = restore(submitted)
     assert cell(notebook, "reflect_smooth").source == SAID
+    assert cell(notebook, "reflect_adamw").source == "Decoupled."
     assert cell(notebook, "reflect_lower").source == "8.2 More stable. 8.3 Decoupled."
 
 
@@ -239,6 +244,7 @@ def test_notes_elsewhere_are_no_answers(restore, submitted):
     for name, note in notes:
         new = new_code_cell(note) if name == "fig1" else new_markdown_cell(note)
         submitted.cells.insert(place(submitted, name) + 1, new)
+    submitted.cells.insert(place(submitted, "predict") + 2, new_code_cell("guess = 0.7"))
     before = sources(submitted)
     notebook, remarks = restore(submitted)
     assert (sources(notebook), remarks) == (before, [])
@@ -277,7 +283,7 @@ def test_a_notebook_of_the_assignment_is_known_whatever_was_lost(release):
 
 
 def test_another_notebook_is_known_as_that(release):
-    other = new_notebook(cells=[new_markdown_cell("*Your answer:* …"), new_code_cell("optimizer = 1")])
+    other = new_notebook(cells=[new_markdown_cell("*Your answer:* …"), new_code_cell("1", id="prediction")])
     assert not carries(release, other)
     assert not carries(release, new_notebook())
 
