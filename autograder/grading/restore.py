@@ -179,10 +179,10 @@ def gather(release, mine, extras):
         text = [cell for cell in extras[after] if bare(cell.source) not in {"", *given}]
         text = [cell for cell in text if cell.cell_type == "markdown" or graded]
         if places:
+            extras[after] = [cell for cell in extras[after] if is_code(cell)]
             for number in places if text else ():
                 moved.setdefault(number, []).extend(text)
-            unsure |= set(places) if len(places) > 1 else set()
-            extras[after] = [cell for cell in extras[after] if is_code(cell)]
+                unsure |= {number} if len(places) > 1 else set()
         elif gone or after == len(release) - 1:
             homeless += [cell for cell in text if cell.cell_type == "markdown"]
     for number in unanswered:
@@ -204,7 +204,7 @@ def is_code(cell):
         return cell.cell_type == "code"
     try:
         with warnings.catch_warnings(action="ignore"):
-            ast.parse(cell.source)
+            ast.parse(re.sub(r"(?m)^\s*[%!].*", "", cell.source))  # without IPython's own commands
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

@@ -228,6 +228,15 @@ def test_answers_whose_questions_are_gone_stand_in_every_place_that_they_may_bel
     assert remarks == [f"No answer stood in {names}; text that may be one was put there to be read."]
 
 
+def test_no_text_is_no_answer(restore, submitted):
+    for name in ASKED:
+        submitted.cells.remove(cell(submitted, name))
+    submitted.cells.insert(place(submitted, "reflection") + 1, new_markdown_cell("*Your answer:* …"))
+    notebook, remarks = restore(submitted)
+    assert determine_grade(cell(notebook, "reflect_smooth"))[0] == 0
+    assert remarks == [f"The cell `{n}` was not found; its place was put back." for n in ASKED[1::2]]
+
+
 def test_answers_at_the_end_are_read_where_answers_are_missing(restore, submitted):
     cell(submitted, "reflect_smooth").source = SAID
     submitted.cells.insert(place(submitted, "reflect_adamw") + 1, new_markdown_cell("Decoupled."))
@@ -251,9 +260,9 @@ def test_notes_elsewhere_are_no_answers(restore, submitted):
 
 
 def test_code_under_a_question_is_read_and_stays_code(restore, submitted):
-    below_the_stub(submitted, new_code_cell("gap = max(losses)"))
+    below_the_stub(submitted, new_code_cell("%matplotlib inline\ngap = max(losses)"))
     notebook, _ = restore(submitted)
-    assert cell(notebook, "reflect_smooth").source == "```python\ngap = max(losses)\n```"
+    assert cell(notebook, "reflect_smooth").source == "```python\n%matplotlib inline\ngap = max(losses)\n```"
     assert [c.cell_type for c in notebook.cells if "gap =" in c.source] == ["markdown", "code"]
 
 
