@@ -121,6 +121,15 @@ def test_points_are_the_gradebooks(tmp_path):
     assert (row.total, row.by_hand, row.waiting, row.grade) == (12.5, 4.0, 1, 16.5)
 
 
+def test_points_for_an_earlier_answer_count_until_somebody_has_looked(tmp_path):
+    course = make(tmp_path, "ada")
+    with opened(course) as gradebook:
+        put(gradebook, "ada", "reflect_one", manual_score=4.0, needs_manual_grade=True)
+        score = gradebook.find_submission(LESSON, "ada").score
+    row = by_student(course)["ada"]
+    assert row.grade == score == 18 and (row.by_hand, row.waiting) == (4, 2)
+
+
 def test_what_waits_for_a_look(tmp_path):
     course = make(tmp_path, "withheld", "looked", "changed")
     with opened(course) as gradebook:
