@@ -203,6 +203,7 @@ def test_notes_of_strange_types(tmp_path, notes):
     lay(tmp_path, "autograded", "ada", {f"{LESSON}.ipynb": graded(notes)})
     row = by_student(course)["ada"]
     assert row.total == 14 and row.seconds is None and row.sandbox is None
+    assert "cannot be read" not in str(row.remarks)
     assert all(isinstance(sentence, str) for sentence in row.limits + row.remarks)
 
 
