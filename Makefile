@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 # nbgrader looks for alembic on the PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+SAMPLE = sample_course
 ASSIGNMENT = 08_tinybert_fine_tuning
 STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 
@@ -15,12 +16,11 @@ STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 	touch $@
 
 demo: .venv/installed
-	$(BIN)/nbgrader generate_assignment $(ASSIGNMENT) --force --log-level=WARN
-	$(BIN)/autograder sample-class
-	$(BIN)/autograder grade $(ASSIGNMENT) --force
-	$(BIN)/nbgrader generate_feedback $(ASSIGNMENT) --force --log-level=ERROR
-	$(BIN)/nbgrader export --log-level=ERROR
-	$(BIN)/autograder report
+	$(BIN)/autograder sample-class $(SAMPLE)
+	cd $(SAMPLE) && autograder grade $(ASSIGNMENT) --force
+	cd $(SAMPLE) && nbgrader generate_feedback $(ASSIGNMENT) --force --log-level=ERROR
+	cd $(SAMPLE) && nbgrader export --log-level=ERROR
+	cd $(SAMPLE) && autograder report
 
 test: .venv/installed
 	$(BIN)/ruff check
@@ -30,8 +30,8 @@ lab: .venv/installed
 	$(BIN)/jupyter lab $(STUDENT)
 
 release: .venv/installed
-	$(BIN)/nbgrader generate_assignment $(ASSIGNMENT) --force --log-level=WARN
+	$(BIN)/nbgrader generate_assignment $(ASSIGNMENT) --log-level=WARN
 	$(BIN)/autograder release
 
 clean:
-	rm -rf .venv submitted autograded feedback gradebook.db grades.csv report.html release.zip
+	rm -rf .venv $(SAMPLE) release.zip

@@ -16,8 +16,9 @@ from sqlalchemy.exc import SAWarning
 from autograder.grading.execute import Execute
 from autograder.grading.export import CsvExport
 from autograder.grading.feedback import HideTests
+from autograder.grading.harmless import Harmless
 from autograder.grading.penalties import GetGrades
-from autograder.grading.read import ClearOutput, SubmissionExporter
+from autograder.grading.read import ClearOutput
 from autograder.grading.restore import RestoreCells
 from autograder.grading.score import SaveAutoGrades, ScoreCells
 
@@ -29,14 +30,18 @@ c.CourseDirectory.release_directory = "notebooks"
 # Our own notes and a course's other folders are no assignments' files.
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", ".*"]
 
+# The release is made of the source, and nothing else: it is made anew each time.
+c.GenerateAssignment.force = True
+c.GenerateAssignment.exporter_class = "autograder.grading.solution.ReleaseExporter"
 c.ClearSolutions.code_stub = {
     "python": 'raise NotImplementedError("Your code goes here, in place of this line.")'
 }
 c.ClearSolutions.text_stub = "*Your answer:* …"
 
-# nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, SaveAutoGrades. Its
-# CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from the release.
-c.Autograde.exporter_class = SubmissionExporter
+# nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, Harmless,
+# SaveAutoGrades. Its CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from
+# the release.
+c.Autograde.exporter_class = "autograder.grading.grade.CheckedExporter"
 c.Autograde.sanitize_preprocessors = [
     RestoreCells,
     ClearOutput,
@@ -50,6 +55,7 @@ c.Autograde.autograde_preprocessors = [
     IgnorePattern,
     ClearMetadataPreprocessor,
     LimitOutput,
+    Harmless,
     SaveAutoGrades,
     AssignLatePenalties,
 ]

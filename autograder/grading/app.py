@@ -1,17 +1,23 @@
 """The instructor's command line. Settings come from nbgrader_config.py, as for nbgrader itself."""
 
+import errno
 import logging
+import shutil
 from pathlib import Path
 
 from nbgrader.apps.autogradeapp import AutogradeApp
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import chdir
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from traitlets import default
 
 from . import answers, release, report
+from .faults import InstallationFault, NotGraded
 from .grade import Grade
+from .gradebook import patiently
 from .page import page
+from .text import clean
 
 ASSIGNMENT = "08_tinybert_fine_tuning"
 
@@ -27,27 +33,29 @@ class Command(NbGrader):
         with chdir(self.coursedir.root):
             self.run(assignment)
 
-    def folder(self, name, assignment):
-        """Return the path of the assignment in a step without students, such as release."""
-        return Path(self.coursedir.format_path(name, ".", assignment))
 
-
-class SampleClass(Command):
+class SampleClass(NbGrader):
     name = "autograder-sample-class"
-    description = "Write the sample class in data/sample_class as submissions."
+    description = "Make a course of its own, in a new folder, with the sample class as its students."
+    examples = "autograder sample-class sample_course"
+    flags = {}
 
-    def run(self, assignment):
-        notebook = self.folder(self.coursedir.release_directory, assignment) / f"{assignment}.ipynb"
-        if not notebook.exists():
-            self.exit_with(f"No {notebook}: run `nbgrader generate_assignment {assignment}` first.")
-        students = answers.build_class(
-            Path("data/sample_class"), notebook, self.coursedir.submitted_directory, assignment
-        )
-        print(f"{len(students)} submissions written to {self.coursedir.submitted_directory}/.")
-
-    def exit_with(self, sentence):
-        self.log.error(sentence)
-        self.exit(1)
+    def start(self):
+        super().start()
+        course, target = self.coursedir, Path(self.extra_args[0] if self.extra_args else "sample_course")
+        with chdir(course.root):
+            notebook = Path(
+                course.format_path(course.release_directory, ".", ASSIGNMENT), f"{ASSIGNMENT}.ipynb"
+            )
+            if not notebook.exists():
+                self.log.error("No %s: run `nbgrader generate_assignment %s` first.", notebook, ASSIGNMENT)
+                self.exit(1)
+            for name in (course.source_directory, course.release_directory):
+                shutil.copytree(name, target / name, dirs_exist_ok=True)
+            shutil.copy("nbgrader_config.py", target)
+            submitted = target / course.submitted_directory
+            students = answers.build_class(Path("data/sample_class"), notebook, submitted, ASSIGNMENT)
+        print(f"{target}/: a course with {len(students)} submissions. Grade it from there.")
 
 
 class GradeClass(AutogradeApp):
@@ -79,16 +87,50 @@ class GradeClass(AutogradeApp):
     def start(self):
         NbGrader.start(self)
         self.coursedir.assignment_id = self.coursedir.assignment_id or (self.extra_args or [ASSIGNMENT])[0]
+        status = self.grade()
         try:
-            Grade(coursedir=self.coursedir, parent=self).start()
-        except NbGraderException as reason:
-            self.log.error(reason)
-            self.exit(1)
+            with chdir(self.coursedir.root):
+                write_report(self.coursedir, self.coursedir.assignment_id)
+        except (OSError, SQLAlchemyError) as error:
+            status = self.say(because(error, self.coursedir))
+        self.exit(status)
+
+    def grade(self):
+        """Grade the class; return the exit status: 1 if somebody was not graded, 2 if nobody could be."""
+        try:
+            grade = Grade(coursedir=self.coursedir, parent=self)
+            grade.start()
+        except (InstallationFault, NotGraded, NbGraderException, OSError, SQLAlchemyError) as error:
+            return self.say(because(error, self.coursedir))
+        except Exception:
+            self.log.exception("The autograder itself failed; what is graded is kept.")
+            return 2
         except KeyboardInterrupt:
             print("Stopped. What is graded is kept; the same command grades the rest.")
-            self.exit(130)
-        with chdir(self.coursedir.root):
-            write_report(self.coursedir, self.coursedir.assignment_id)
+            return 130
+        for student, why in sorted(grade.state.not_graded.items()):
+            print(f"{clean(student)} was not graded: {clean(why)}")
+        return 1 if grade.state.not_graded else 0
+
+    def say(self, sentence):
+        self.log.error(sentence)
+        return 2
+
+
+def because(error, course):
+    """Say in a sentence what kept a class from being graded."""
+    if isinstance(error, OperationalError):
+        return (
+            f"The gradebook {course.db_url} cannot be used ({error.orig}). If nbgrader is newer than it, "
+            "make a copy and run `nbgrader db upgrade`."
+        )
+    if isinstance(error, SQLAlchemyError):
+        return f"The gradebook {course.db_url} cannot be used: {error}."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full: make room and grade again. What is graded is kept."
+    if isinstance(error, OSError) and error.errno:
+        return f"{error.filename or course.root}: {error.strerror}. What is graded is kept."
+    return str(error)
 
 
 class Report(Command):
@@ -105,7 +147,8 @@ class Report(Command):
 
 def write_report(coursedir, assignment):
     """Write report.html to the course's root folder."""
-    Path("report.html").write_text(page(assignment, *report.rows(coursedir, assignment)), encoding="utf-8")
+    found = patiently(report.rows, coursedir, assignment)
+    Path("report.html").write_text(page(assignment, *found), encoding="utf-8")
     print("report.html: the class on one page.")
 
 

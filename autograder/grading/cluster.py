@@ -9,6 +9,9 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 from distributed.utils import get_mp_context
 
+from .faults import InstallationFault
+
+REACHED_IN = 8  # seconds; who waits longer has the wrong address
 AHEAD = 4  # jobs that the cluster knows of for each of its threads, so that none waits for work
 
 SETTINGS = {
@@ -26,7 +29,13 @@ def connect(address, workers):
     """Yield a Client of the scheduler at `address`, or of `workers` processes started here."""
     with dask.config.set(SETTINGS):
         if address:
-            with Client(address) as client:
+            try:
+                client = Client(address, timeout=REACHED_IN)
+            except (OSError, ValueError):
+                raise InstallationFault(
+                    f"No Dask scheduler answers at {address}: start one, or grade without --scheduler."
+                ) from None
+            with client:
                 yield client
             return
         get_mp_context().set_forkserver_preload(["distributed", "autograder.grading.grade"])

@@ -5,31 +5,44 @@ import hmac
 import os
 import secrets
 import shutil
-from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic
 
+from nbclient.client import CellExecutionComplete
 from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute as NbGraderExecute
 from nbgrader.utils import is_grade
-from traitlets import Bool, Integer, Unicode, default
+from traitlets import Bool, Float, Integer, Unicode, default
 
+from .. import evidence
+from ..kernels.clock import Clock
+from ..kernels.messages import well_formed
+from ..kernels.provisioner import SetupFailed
 from ..kernels.sandbox import remove
+from .faults import InstallationFault
 from .read import KEY, counts, grade_id
+from .setup import digest, files_in, named, setup
 
 SEED = 'seed="secret"'  # as the hidden tests in the solution notebook have it
+PACKER = "--Session.packer=autograder.kernels.messages.pack"  # half characters stop the kernel's usual one
+# What somebody shows of an output: in Formgrader, in feedback, in a notebook.
+SHOWN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg", "image/svg+xml")
+LEAST = 30  # characters that an output counts for
 TIMED_OUT = ("CellTimeoutError", "KeyboardInterrupt")  # the latter where the cell heeds the interrupt
 
 
 class Execute(NbGraderExecute):
     """nbgrader's Execute, which keeps what ran when a kernel dies or time runs out."""
 
-    timeout = Integer(30, help="Seconds that one cell may take; the slowest needs two.").tag(config=True)
-    notebook_timeout = Integer(120, help="Seconds that one notebook may take.").tag(config=True)
-    max_output = Integer(200_000, help="Characters of output kept of one cell.").tag(config=True)
+    # Both without the time that a kernel waits for a processor, see `kernels.clock`.
+    timeout = Float(30, help="Seconds that one cell may take; the slowest needs two.").tag(config=True)
+    notebook_timeout = Float(120, help="Seconds that one notebook may take.").tag(config=True)
+    iopub_timeout = Integer(10, help="Seconds to wait for outputs when a cell has ended.").tag(config=True)
+    max_output = Integer(200_000, help="Characters of text kept of one cell.").tag(config=True)
+    max_display = Integer(2_000_000, help="Characters of figures and such kept of one cell.").tag(config=True)
     attempts = Integer(5, help="How often to start again when a kernel is killed from outside.").tag(
         config=True
     )
@@ -38,30 +51,50 @@ class Execute(NbGraderExecute):
     ).tag(config=True)
     store_widget_state = False  # a progress bar's hundreds of states are of no use afterwards
     shutdown_kernel = "immediate"  # nobody needs what it would do at its end
+    prepared = Unicode(
+        help="Digest of the solution's set-up, see `grading.setup`: submissions that have the same start "
+        "behind it. Without it each runs the cells."
+    ).tag(config=True)
     secret = Unicode(help="What the seeds of the hidden tests are derived from.").tag(config=True)
-    provisioner_name = Unicode("warm", help="Kernel provisioner; 'local' starts kernels cold.").tag(
-        config=True
-    )
+    provisioner_name = Unicode(
+        "warm", help="Kernel provisioner; 'local-provisioner' starts kernels cold and without a sandbox."
+    ).tag(config=True)
 
     @default("secret")
     def _secret_default(self):
         return read_secret()
 
-    def reset_execution_trackers(self):
-        """Have Output widgets find themselves, where nbclient looks for them whether stored or not."""
-        super().reset_execution_trackers()
-        self.widget_state = defaultdict(dict)
+    def __call__(self, nb, resources):
+        """Refuse --no-execute: without evidence, each test cell would be worth nothing."""
+        if not self.enabled:
+            raise InstallationFault("--no-execute cannot be used: grades come from running the notebook.")
+        return super().__call__(nb, resources)
 
     def create_kernel_manager(self):
         """Return a kernel manager whose kernels start warm, whatever the kernelspec says."""
         manager = super().create_kernel_manager()
         self.manager = manager  # nbclient forgets it before its provisioner can be asked
-        manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": self.provisioner_name}
+        manager.kernel_spec.metadata["kernel_provisioner"] = provisioner(
+            self.provisioner_name, named(self.setup) if self.shared else [], self.timeout
+        )
         manager.client_class = "autograder.kernels.client.PromptClient"
+        if manager.ipykernel and PACKER not in self.extra_arguments:
+            self.extra_arguments = [*self.extra_arguments, PACKER]
         return manager
 
+    def start_new_kernel(self, **how):
+        with no_students_doing("The kernel could not be started"):
+            super().start_new_kernel(**how)
+
+    def start_new_kernel_client(self):
+        with no_students_doing("The kernel does not answer"):
+            return super().start_new_kernel_client()
+
     def preprocess(self, nb, resources):
-        """Execute the cells that count, in a copy of the notebook's folder that is then removed."""
+        """Execute the cells that count, in a copy of the notebook's folder that is then removed.
+
+        Raises InstallationFault where that fails before any of the student's code has run.
+        """
         notes = nb.metadata.setdefault(KEY, {})
         if notes.get("unreadable"):
             return nb, resources
@@ -71,6 +104,8 @@ class Execute(NbGraderExecute):
             if not self.lost():
                 break
             nb.cells = copy.deepcopy(sanitized)
+        if self.fault:
+            raise self.fault
         return nb, resources
 
     def attempt(self, nb, resources, notes):
@@ -80,9 +115,12 @@ class Execute(NbGraderExecute):
         self.died = False  # the kernel, while it ran a cell
         self.late = None  # the cell where time ran out
         self.cut = []  # cells whose output was too long
-        self.begun = monotonic()
+        self.fault = None  # what is not the student's doing
+        self.clock, begun = Clock(lambda: self.ask("waits", {})), monotonic()
         self.counting = {id(cell) for cell in counts(nb.cells)}
         folder = resources["metadata"]["path"]
+        self.setup = setup(nb.cells)
+        self.shared = self.is_shared(nb, folder)
         resources["seed"] = self.seed(nb, folder)
         try:
             with scratch_folder() as scratch:
@@ -94,8 +132,16 @@ class Execute(NbGraderExecute):
                 return super().preprocess(nb, resources)
         finally:
             resources["metadata"]["path"] = folder
-            notes["seconds"] = round(monotonic() - self.begun, 2)
+            notes["seconds"] = round(monotonic() - begun, 2)
             notes["limits"] = self.limits()
+            notes["sandbox"] = self.ask("is_locked_in", False)
+
+    def is_shared(self, nb, folder):
+        """Whether the notebook's set-up, and the files beside it, are those of the solution."""
+        try:
+            return bool(self.prepared) and digest(nb, files_in(folder)) == self.prepared
+        except OSError:
+            return False
 
     def lost(self):
         """Whether the kernel ended through no fault of the submission."""
@@ -117,8 +163,8 @@ class Execute(NbGraderExecute):
         """Execute one cell, or say why it was not executed."""
         if id(cell) not in self.counting:
             return cell, resources
-        if self.stopped is None and monotonic() > self.begun + self.notebook_timeout:
-            self.stopped = f"the notebook had used up its {self.notebook_timeout} seconds"
+        if self.stopped is None and self.clock.used() > self.notebook_timeout:
+            self.stopped = f"the notebook had used up its {self.notebook_timeout:g} seconds"
         if self.late and not is_grade(cell):
             # What the checks need has run by now; the rest would wait for the same loop again.
             cell.outputs = [error("NotRun", "This cell was not run: time ran out further up.")]
@@ -126,7 +172,11 @@ class Execute(NbGraderExecute):
         if self.stopped:
             cell.outputs = [error("NotRun", f"This cell was not run: {self.stopped}.")]
             return cell, resources
-        self.written = 0
+        self.full, self.written = False, dict.fromkeys(("text", "display", "evidence"), 0)
+        place = next((k for k, other in enumerate(self.setup) if other is cell), None)
+        shown = getattr(self.manager and self.manager.provisioner, "shown", ())
+        if place is not None and place < len(shown):
+            return self.fill(cell, index, place + 1, shown[place]), resources
         source = cell.source
         try:
             if is_grade(cell):  # until now the seed was nowhere the submission could have read it
@@ -134,14 +184,30 @@ class Execute(NbGraderExecute):
             cell, resources = super().preprocess_cell(cell, resources, index)
             if any(o.get("ename") in TIMED_OUT for o in cell.outputs):
                 self.late = self.late or name_of(cell)
+            failed = [o for o in cell.outputs if o.output_type == "error"] if place is not None else []
+            if failed:
+                self.fault = fault(name_of(cell), f"{failed[0].ename}: {failed[0].evalue}")
+                self.stopped = "the set-up failed"
             return cell, resources
         except DeadKernelError:
             self.died = True
             self.stopped = f"the kernel had ended in or just before `{name_of(cell)}` (a crash or no memory)"
             cell.outputs.append(error("DeadKernelError", f"The kernel ended here: {self.stopped}."))
+            if place is not None:
+                self.fault = fault(name_of(cell), self.stopped)
             return cell, resources
         finally:
             cell.source = source
+
+    def fill(self, cell, index, count, shown):
+        """Return a cell of the set-up as if it had been executed here, from the messages it sent."""
+        cell.outputs, cell.execution_count, self.clear_before_next_output = [], count, False
+        for kind, content in shown:
+            header = {"msg_type": kind}
+            message = {"msg_type": kind, "header": header, "parent_header": {}, "content": content}
+            if message := well_formed(message):
+                self.process_message(message, cell, index)
+        return cell
 
     def seed(self, nb, folder):
         """Return the seed of the hidden tests: this submission's own, the same whenever it is graded."""
@@ -161,20 +227,50 @@ class Execute(NbGraderExecute):
             self.stopped = f"the kernel had ended in `{name_of(cell)}`, by exit() or quit()"
 
     def _get_timeout(self, cell):
-        timeout = min(super()._get_timeout(cell), int(self.begun + self.notebook_timeout - monotonic()))
+        left = max(1, self.notebook_timeout - self.clock.used())
+        timeout = min(super()._get_timeout(cell) or left, left)
         # A check takes a second; after a time-out, a longer wait would be for the same loop.
-        return max(1, min(timeout, 10) if self.late else timeout)
+        return min(timeout, 10) if self.late else timeout
 
-    def output(self, outs, msg, display_id, cell_index):
-        """Keep an output message, up to max_output characters a cell."""
-        size = len(str(msg["content"]))
-        if self.written <= self.max_output < self.written + size:
-            outs.append(new_output("stream", name="stdout", text="\n... output cut here ...\n"))
-            self.cut.append(name_of(self.nb.cells[cell_index]))
-        self.written += size
-        if self.written > self.max_output and msg["msg_type"] == "stream":
+    def process_message(self, msg, cell, cell_index):
+        """Heed a message of the kernel's, and drop what is shown beyond the limits of a cell."""
+        if not self.fits(msg, cell):
             return None
-        return super().output(outs, msg, display_id, cell_index)
+        try:
+            return super().process_message(msg, cell, cell_index)
+        except CellExecutionComplete:
+            raise
+        except Exception as reason:  # well formed, and yet it does not fit in with the ones before
+            self.log.debug("Passed over %s: %r", msg["msg_type"], reason)
+
+    def fits(self, msg, cell):
+        """Whether there is room for what a message shows; reduces it to what somebody looks at."""
+        kind, content = msg["msg_type"], msg["content"]
+        if kind in ("status", "execute_input", "clear_output"):
+            return True
+        data = content.get("data", {})
+        found = data.get(evidence.MIME_TYPE) if is_grade(cell) else None
+        if found is not None:
+            content["data"] = {"text/plain": "evidence", evidence.MIME_TYPE: found}
+            return self.takes("evidence", len(found), evidence.LARGEST)
+        if data:
+            content["data"] = {mime: data[mime] for mime in SHOWN if mime in data}
+        if self.full:
+            return False
+        texts = *content.get("data", {}).values(), content.get("text", ""), *content.get("traceback", ())
+        most = ("text", self.max_output) if kind == "stream" else ("display", self.max_display)
+        if self.takes(most[0], LEAST + sum(map(len, texts)), most[1]):
+            return True
+        self.full = True
+        cell.outputs.append(new_output("stream", name="stdout", text="\n... output cut here ...\n"))
+        self.cut.append(name_of(cell))
+        return False
+
+    def takes(self, kind, size, most):
+        """Whether a cell may show so much more of one kind; if so, count it."""
+        fits = self.written[kind] + size <= most
+        self.written[kind] += size * fits
+        return fits
 
 
 def read_secret():
@@ -194,6 +290,30 @@ def scratch_folder():
         yield folder
     finally:
         remove(folder)
+
+
+def provisioner(name, setup, seconds):
+    """Return the entry in a kernelspec's metadata for kernels that start behind these cells."""
+    how = {"temporary": True, "setup": setup, "setup_seconds": seconds} if name == "warm" else {}
+    return {"provisioner_name": name, "config": how}
+
+
+@contextmanager
+def no_students_doing(what):
+    """Raise InstallationFault for whatever goes wrong."""
+    try:
+        yield
+    except InstallationFault:
+        raise
+    except SetupFailed as failed:
+        raise fault(failed.cell, failed.reason) from None
+    except Exception as reason:
+        raise InstallationFault(f"{what}: {type(reason).__name__}: {reason}") from reason
+
+
+def fault(cell, reason):
+    """Return the InstallationFault for a set-up cell that fails."""
+    return InstallationFault(f"`{cell}` failed before any of the student's code ran: {reason}")
 
 
 def name_of(cell):

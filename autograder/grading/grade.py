@@ -6,36 +6,47 @@ not at all.
 """
 
 import copy
+import errno
+import fnmatch
 import hashlib
 import json
 import os
-import re
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
-from nbgrader.api import Gradebook, MissingEntry
+from nbconvert.writers import FilesWriter
+from nbgrader.api import MissingEntry
 from nbgrader.converters import Autograde
-from nbgrader.converters.base import NbGraderException
-from nbgrader.utils import find_all_files, rmtree, setenv
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.utils import chdir, find_all_files, rmtree, setenv
 from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 from traitlets import Integer, Unicode
+from traitlets.config import Config
 
+from ..kernels import sandbox
 from ..kernels.provisioner import WarmProvisioner
-from . import cluster
+from . import cluster, setup, solution
 from .execute import read_secret, scratch_folder
-from .gradebook import one_connection
-from .read import KEY, SubmissionExporter
+from .faults import InstallationFault, NotGraded
+from .gradebook import one_connection, opened, patiently
+from .read import KEY, SubmissionExporter, grade_id
+from .restore import read_release
 from .score import SaveAutoGrades, solution_of
+from .state import State
+from .submissions import folders, notebooks, receive, remark
+
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @dataclass
 class Job:
-    """A sanitized submission: all that executing it needs."""
+    """A sanitized submission: all that executing and recording it needs."""
 
     assignment: str
     student: str
@@ -48,10 +59,7 @@ class Job:
 def execute(job, preprocessors, config):
     """Return the job's notebooks, executed: {notebook id: JSON}."""
     with scratch_folder() as folder:
-        for name, content in job.files.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write(job.files, folder)
         return {
             name: through(preprocessors, config, text, folder, job.solutions[name])
             for name, text in job.notebooks.items()
@@ -70,11 +78,20 @@ def through(preprocessors, config, text, folder, solution):
         return exporter.from_notebook_node(notebook, resources)[0]
 
 
+def write(files, folder):
+    """Write files, {path: bytes}, to a folder."""
+    for name, content in files.items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 class Grade(Autograde):
     """nbgrader's Autograde for many submissions at once; it leaves behind what Autograde does.
 
     A submission's folder in autograded/ appears when it is complete, so whatever ends this
-    process, the next run goes on where it was.
+    process, the next run goes on where it was. What cannot be graded stops nobody else: it is in
+    `State.not_graded`, with a sentence.
     """
 
     scheduler = Unicode(
@@ -84,145 +101,253 @@ class Grade(Autograde):
         config=True
     )
 
+    def __init__(self, coursedir, **kwargs):
+        super().__init__(coursedir=coursedir, **kwargs)
+        self.course = coursedir
+        # nbgrader's own steps find a submission where it was written from what was received.
+        self.stage = TemporaryDirectory(prefix="submitted-", ignore_cleanup_errors=True)
+        self.coursedir = CourseDirectory(
+            parent=self.parent,
+            **{name: getattr(coursedir, name) for name in ("root", "db_url", "assignment_id")},
+            **{name: getattr(coursedir, name) for name in ("release_directory", "autograded_directory")},
+            submitted_directory=self.stage.name,
+        )
+        self.assignment = coursedir.assignment_id
+        self.writer = FilesWriter(parent=self, config=self.config)
+        self.exporter = self.exporter_class(parent=self, config=self.config)
+
+    @cached_property
+    def state(self):
+        return State(self.course.root, self.assignment)
+
+    # --- The class
+
+    def init_notebooks(self):
+        """Find the students; the files are looked at one by one."""
+        self.students = folders(self.course, self.assignment)
+        chosen, excluded = self.course.student_id, self.course.student_id_exclude.split(",")
+        self.students = {
+            student: folder
+            for student, folder in self.students.items()
+            if (student == chosen or fnmatch.fnmatchcase(student, chosen)) and student not in excluded
+        }
+        if not self.students:
+            raise NotGraded(
+                f"There is nothing to grade: put notebooks into {self.course.submitted_directory}/"
+                f"<student>/{self.assignment}/{'' if chosen == '*' else f' (--student was {chosen})'}"
+            )
+
+    def start(self):
+        """Grade the class. Raises InstallationFault if nobody can be graded, NotGraded if nobody is there."""
+        with chdir(self.course.root):
+            must_run(self.course, self.config)
+            self.init_notebooks()
+            self.convert_notebooks()
+
     def convert_notebooks(self):
         """Grade every submission that is new or changed; with --force, every one."""
-        excluded = self.coursedir.student_id_exclude.split(",")
-        folders = [f for f in sorted(self.assignments) if self.names(f)["student_id"] not in excluded]
-        todo = folders if self.force else [folder for folder in folders if not self.is_done(folder)]
-        if len(todo) < len(folders):
-            print(f"{len(folders) - len(todo)} submissions are graded already and unchanged.")
-        self.failed = []
-        if todo:
-            self.grade(todo)
-        if self.failed:
-            raise NbGraderException(f"Not graded, for the reasons above: {', '.join(self.failed)}.")
+        todo = dict(self.students)
+        if not self.force and self.state.solution == self.assignment_key:
+            todo = {s: folder for s, folder in todo.items() if not self.is_done(s, folder)}
+        if len(todo) < len(self.students):
+            print(f"{len(self.students) - len(todo)} submissions are graded already and unchanged.")
+        # Of those whose folder is gone, too, there is nothing to say any more.
+        self.state.not_graded = {
+            s: why for s, why in self.state.not_graded.items() if s in todo or self.course.student_id != "*"
+        }
+        try:
+            if todo:
+                self.grade(todo)
+        finally:
+            self.state.save()
 
-    def grade(self, folders):
+    def grade(self, students):
         """Keep the cluster supplied with submissions and record what comes back."""
-        names = [preprocessor.__name__ for preprocessor in self.autograde_preprocessors]
-        split = names.index(SaveAutoGrades.__name__)  # from here on, the gradebook is involved
-        before, self.recording = self.autograde_preprocessors[:split], self.autograde_preprocessors[split:]
         config = copy.deepcopy(self.config)
         config.Execute.secret = read_secret()  # workers may be elsewhere
+        config.Execute.prepared = self.prepared
         if not self.scheduler:
             WarmProvisioner.share(config=self.config)
-        with (
-            one_connection(self.coursedir.db_url, self.coursedir.course_id) as self.gradebook,
-            cluster.connect(self.scheduler, self.workers) as client,
-            tqdm(total=len(folders), desc="grading", unit="submission", smoothing=0.1) as bar,
-        ):
-            jobs = (job for folder in folders if (job := self.attempt(folder, self.sanitize, folder)))
-            for job, result in cluster.run(client, execute, jobs, before, config):
-                folder = self._format_source(job.assignment, job.student)
-                self.attempt(folder, self.record, job, result)
+        with ExitStack() as stack:
+            client = stack.enter_context(cluster.connect(self.scheduler, self.workers))
+
+            def run(jobs):
+                return cluster.run(client, execute, jobs, self.executing, config)
+
+            if self.state.solution != self.assignment_key:
+                solution.check(self, run)
+                self.state.solution = self.assignment_key
+                students = {s: f for s, f in students.items() if self.force or not self.is_done(s, f)}
+            bar = stack.enter_context(
+                tqdm(total=len(students), desc="grading", unit="submission", smoothing=0.1)
+            )
+            self.gradebook = stack.enter_context(one_connection(self.coursedir.db_url, self.course.course_id))
+            for job, result in run(self.jobs(students, bar)):
+                self.attempt(job.student, self.record, job, result)
                 bar.update()
 
-    def attempt(self, folder, step, *arguments):
+    def jobs(self, students, bar):
+        """Yield the Jobs of students, one by one; who has none is done with."""
+        for student, folder in students.items():
+            if job := self.attempt(student, self.sanitize, student, folder):
+                yield job
+            else:
+                bar.update()
+
+    def attempt(self, student, step, *arguments):
         """Return what step(*arguments) does, or None if this submission cannot be graded."""
         try:
-            return step(*arguments)
-        except (OperationalError, NbGraderException):
-            raise  # the gradebook or the assignment is at fault, and will be for all others
+            return patiently(step, *arguments)
+        except (NotGraded, InstallationFault) as why:
+            said = str(why)
         except cluster.KilledWorker:
-            self.log.error("%s ended its worker process twice and is left out.", folder)
-        except Exception:
-            self.log.exception("There was an error processing %s.", folder)
-        self.failed.append(self.names(folder)["student_id"])
+            said = "It ended its worker process twice."
+        except Exception as error:
+            if isinstance(error, OperationalError) or getattr(error, "errno", None) in OF_THE_MACHINE:
+                raise  # it will be the same for all others
+            self.log.debug("%r could not be graded.", student, exc_info=True)
+            said = f"The autograder itself failed on it: {type(error).__name__}: {error}"[:300]
+        self.state.not_graded[student] = said
 
     # --- What is done already
 
-    def names(self, folder):
-        """Return {"assignment_id": ..., "student_id": ...} of a submitted folder."""
-        pattern = self._format_source("(?P<assignment_id>.*)", "(?P<student_id>.*)", escape=True)
-        return re.match(pattern, folder).groupdict()
+    def is_done(self, student, folder):
+        """Whether the submission is recorded, and nothing that its grade depends on has changed since."""
+        if student not in self.recorded:
+            return False
+        try:
+            key = self.key(receive(student, folder, self.course))
+            graded = Path(super()._format_dest(self.assignment, student))
+            found = [json.loads(path.read_text())["metadata"][KEY] for path in graded.glob("*.ipynb")]
+        except (NotGraded, OSError, ValueError, KeyError, TypeError):
+            return False
+        return bool(found) and all(notes.get("key") == key for notes in found)
 
-    def is_done(self, folder):
-        """Whether the submission is recorded, and has not changed since."""
-        names = self.names(folder)
-        key = self.key(folder)
-        for path in self.assignments[folder]:
-            graded = Path(super()._format_dest(**names), Path(path).name)
+    @cached_property
+    def recorded(self):
+        """The students of whom the gradebook has a submission."""
+        with opened(self.course) as gradebook:
             try:
-                notes = json.loads(graded.read_text())["metadata"][KEY]
-            except (OSError, ValueError, KeyError):
-                return False
-            if notes.get("key") != key:
-                return False
-        return names["student_id"] in self.recorded(names["assignment_id"])
-
-    @cache  # noqa: B019, one Grade a process
-    def recorded(self, assignment):
-        """Return the students of whom the gradebook has a submission."""
-        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as gradebook:
-            try:
-                return {entry.student_id for entry in gradebook.assignment_submissions(assignment)}
+                return {entry.student_id for entry in gradebook.assignment_submissions(self.assignment)}
             except MissingEntry:
                 return set()
 
-    def key(self, folder):
-        """Return a digest of what a grade depends on: the submission, the assignment, this package."""
-        assignment = self.names(folder)["assignment_id"]
-        parts = [version("tinybert-fine-tuning-lesson"), self.digest(folder)]
-        for step in (self.coursedir.source_directory, self.coursedir.release_directory):
-            parts.append(self.digest(self.coursedir.format_path(step, ".", assignment)))
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    @cached_property
+    def assignment_key(self):
+        return solution.key(self.course, self.config)
 
-    @cache  # noqa: B019
-    def digest(self, folder):
-        """Return a digest of a folder's files, their names and content; each is read once."""
-        digest = hashlib.sha256()
-        for path in sorted(find_all_files(folder, self.coursedir.ignore)):
-            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            digest.update(f"{os.path.relpath(path, folder)}\0{content}\n".encode(errors="surrogateescape"))
-        return digest.hexdigest()
+    def key(self, submission):
+        """Return a digest of all that a grade depends on."""
+        return hashlib.sha256(f"{self.assignment_key} {submission.digest()}".encode()).hexdigest()
 
     # --- The three steps but the one in the middle
 
-    def sanitize(self, folder):
+    @property
+    def executing(self):
+        """The preprocessors that need no gradebook; the others come after them."""
+        return self.autograde_preprocessors[: self.split]
+
+    @property
+    def split(self):
+        return [preprocessor.__name__ for preprocessor in self.autograde_preprocessors].index(
+            SaveAutoGrades.__name__
+        )
+
+    def sanitize(self, student, folder):
         """Return the Job of a submitted folder."""
-        names = self.names(folder)
-        self.notebooks = sorted(self.assignments[folder])
-        self.run_pre_convert_hook()
-        target = self._format_dest(**names)
-        if os.path.exists(target):
-            rmtree(target)  # of a run that was cut short
-        if self.coursedir.notebook_id != "*" and os.path.exists(super()._format_dest(**names)):
-            shutil.copytree(super()._format_dest(**names), target)
+        return self.job(receive(student, folder, self.course))
+
+    def job(self, submission):
+        """Return the Job of a Submission."""
+        key = self.key(submission)
         self._sanitizing = True
         self._init_preprocessors()
-        notebooks, solutions = {}, {}
-        with self.gradebook.begin():
-            self.init_assignment(**names)
-            for path in self.notebooks:
-                resources = self.init_single_notebook_resources(path)
-                notebook_id = resources["nbgrader"]["notebook"]
-                notebooks[notebook_id], _ = self.exporter.from_filename(path, resources=resources)
-                solutions[notebook_id] = solution_of(self.coursedir, resources["nbgrader"])
-        files = {
-            os.path.relpath(path, target): Path(path).read_bytes()
-            for path in find_all_files(target, ["*.ipynb"])
+        sanitized, solutions = {}, {}
+        for name, notebook in notebooks(submission, self.releases).items():
+            resources = self.resources(submission.student, name)
+            text, _ = self.exporter.from_notebook_node(notebook, resources)
+            notebook = nbformat.reads(text, as_version=4)
+            remark(notebook, submission.remarks)
+            notebook.metadata[KEY]["key"] = key
+            sanitized[name] = nbformat.writes(notebook)
+            solutions[name] = solution_of(self.course, resources["nbgrader"])
+        kept = self.exclude_overwriting.get(self.assignment, [])
+        files = submission.files | {n: c for n, c in self.own_files.items() if n not in kept}
+        return Job(self.assignment, submission.student, key, sanitized, solutions, files)
+
+    @property
+    def releases(self):
+        """The assignment's notebooks as students got them, by name."""
+        folder = Path(self.coursedir.format_path(self.coursedir.release_directory, ".", self.assignment))
+        paths = sorted(folder.glob("*.ipynb"))
+        return {path.stem: read_release(path, path.stat().st_mtime_ns) for path in paths}
+
+    @property
+    def prepared(self):
+        """The digest of the set-up that submissions share; "" where nothing is released yet."""
+        return next((setup.digest(release, self.own_files) for release in self.releases.values()), "")
+
+    @cached_property
+    def own_files(self):
+        """The assignment's other files, {path: bytes}: they take the place of what was submitted."""
+        folder = self.course.format_path(self.course.source_directory, ".", self.assignment)
+        return {
+            os.path.relpath(path, folder): Path(path).read_bytes()
+            for path in find_all_files(folder, [*self.course.ignore, "*.ipynb"])
         }
-        names = names["assignment_id"], names["student_id"]
-        return Job(*names, self.key(folder), notebooks, solutions, files)
 
     def record(self, job, result):
-        """Write an executed Job to the gradebook and to autograded/."""
-        if isinstance(result, Exception):
+        """Write an executed Job to the gradebook and to autograded/, as a whole or not at all."""
+        if isinstance(result, (InstallationFault, cluster.KilledWorker)):
             raise result
-        self.exporter._preprocessors = []
-        for preprocessor in self.recording:
-            self.exporter.register_preprocessor(preprocessor)
+        if isinstance(result, Exception):  # whatever a submission has made a worker raise
+            raise NotGraded(f"The autograder itself failed on it: {type(result).__name__}: {result}"[:300])
         source = self._format_source(job.assignment, job.student)
-        self.notebooks = [os.path.join(source, f"{name}.ipynb") for name in result]
-        with self.gradebook.begin():
-            for path, text in zip(self.notebooks, result.values()):
-                resources = self.init_single_notebook_resources(path)
-                notebook = nbformat.reads(text, as_version=4)
-                notebook.metadata.setdefault(KEY, {})["key"] = job.key
-                self.write_single_notebook(*self.exporter.from_notebook_node(notebook, resources))
-        self.set_permissions(job.assignment, job.student)
-        self.put_in_place(job.assignment, job.student)
-        self.run_post_convert_hook()
+        target = self._format_dest(job.assignment, job.student)
+        try:
+            write(job.files | {f"{name}.ipynb": b"" for name in result}, source)
+            if os.path.exists(target):
+                rmtree(target)  # of a run that was cut short
+            self.notebooks = [os.path.join(source, f"{name}.ipynb") for name in result]
+            self.run_pre_convert_hook()
+            self.exporter._preprocessors = []
+            for preprocessor in self.autograde_preprocessors[self.split :]:
+                self.exporter.register_preprocessor(preprocessor)
+            with self.gradebook.begin():
+                self.init_assignment(job.assignment, job.student)
+                for name, text in result.items():
+                    resources = self.resources(job.student, name) | {"earlier": self.earlier(job, name)}
+                    notebook = nbformat.reads(text, as_version=4)
+                    self.write_single_notebook(*self.exporter.from_notebook_node(notebook, resources))
+            self.set_permissions(job.assignment, job.student)
+            self.put_in_place(job.assignment, job.student)
+            self.state.not_graded.pop(job.student, None)
+            self.run_post_convert_hook()
+        finally:
+            for left in (source, target):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def earlier(self, job, name):
+        """Return {grade id: source} of the notebook as it was graded before."""
+        path = Path(super()._format_dest(job.assignment, job.student), f"{name}.ipynb")
+        try:
+            cells = nbformat.read(path, as_version=4).cells
+        except Exception:  # there is none, or somebody has changed it
+            return {}
+        return {grade_id(cell): cell.source for cell in cells if grade_id(cell)}
+
+    def resources(self, student, notebook):
+        """Return what nbgrader's preprocessors want to know of a notebook."""
+        return {
+            "unique_key": notebook,
+            "output_files_dir": f"{notebook}_files",
+            "nbgrader": {
+                "student": student,
+                "assignment": self.assignment,
+                "notebook": notebook,
+                "db_url": self.coursedir.db_url,
+            },
+        }
 
     def _format_dest(self, assignment_id, student_id, escape=False):
         """Return where a submission is put together, hidden beside the place it will have."""
@@ -235,3 +360,74 @@ class Grade(Autograde):
         if os.path.exists(place):
             rmtree(place)
         os.rename(self._format_dest(assignment, student), place)
+
+
+class CheckedExporter(SubmissionExporter):
+    """The exporter of `nbgrader autograde`, which makes it first of all, before it touches anything."""
+
+    def __init__(self, config=None, parent=None, **settings):
+        super().__init__(config=config, parent=parent, **settings)
+        if type(parent) is Autograde:
+            try:
+                self.update_config(Config({"Execute": {"prepared": before(parent)}}))
+            except InstallationFault as why:
+                parent.log.error(str(why))
+                raise SystemExit(2) from None
+
+    def from_filename(self, filename, resources=None, **settings):
+        """Export from a file; take back first what nbgrader has copied by way of a submission's links."""
+        names, course = resources["nbgrader"], self.parent.coursedir
+        submitted, source, graded = (
+            course.format_path(step, student, names["assignment"])
+            for step, student in (
+                (course.submitted_directory, names["student"]),
+                (course.source_directory, "."),
+                (course.autograded_directory, names["student"]),
+            )
+        )
+        if os.path.islink(filename):
+            raise NotGraded(f"{filename} is a link, which is not followed: hand in the file itself.")
+        for path in find_all_files(submitted, course.ignore) if filename.startswith(submitted) else ():
+            name = os.path.relpath(path, submitted)
+            copied = os.path.join(graded, name)
+            own = os.path.join(source, name)  # which nbgrader has put in its place
+            if os.path.islink(path) and not os.path.exists(own) and os.path.exists(copied):
+                os.remove(copied)
+        return super().from_filename(filename, resources=resources, **settings)
+
+
+def before(autograde):
+    """Do for nbgrader's Autograde what Grade does before it grades anybody; return `Grade.prepared`."""
+    course, config = autograde.coursedir, autograde.config
+    with chdir(course.root):
+        must_run(course, config)
+        grade = Grade(coursedir=course, parent=autograde.parent)
+        if grade.state.solution != grade.assignment_key:
+            solution.check(
+                grade, lambda jobs: [(job, attempted(job, grade.executing, config)) for job in jobs]
+            )
+            grade.state.solution = grade.assignment_key
+            grade.state.save()
+        return grade.prepared
+
+
+def attempted(*arguments):
+    """Return what execute(*arguments) does, or the exception that it raises."""
+    try:
+        return execute(*arguments)
+    except Exception as error:
+        return error
+
+
+def must_run(course, config):
+    """Raise InstallationFault if there is no such assignment, if this is another course's environment, or if
+    cells are not to be run."""
+    solution.must_be_here(course)
+    solution.must_exist(course)
+    if not config.Execute.get("enabled", True):
+        raise InstallationFault(
+            "Without running the notebooks there is nothing to grade: leave --no-execute out. To have a look "
+            "at what was handed in, open submitted/ in JupyterLab."
+        )
+    if why := sandbox.missing():
+        print(f"No sandbox, because {why}: what runs can read, change and send whatever you can.")

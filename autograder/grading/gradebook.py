@@ -1,10 +1,16 @@
 """One connection to the gradebook for a whole run, and one transaction for each step of it."""
 
+import time
 from contextlib import contextmanager
+from functools import cache
 
 from nbgrader.api import Gradebook
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import scoped_session, sessionmaker
+from tqdm import tqdm
+
+PATIENCE = 300  # seconds that a gradebook which another program has locked is waited for
 
 
 @contextmanager
@@ -17,7 +23,7 @@ def one_connection(db_url, course_id):
     or not at all. Source cells, which are the assignment's, are read once.
     """
     for course in {course_id, "default_course"}:  # the latter is where nbgrader names none
-        Gradebook(db_url, course).close()  # makes tables and courses that are missing
+        patiently(Gradebook, db_url, course).close()  # makes tables and courses that are missing
     engine = create_engine(db_url)
     alone, find, source_cells = Gradebook.__init__, Gradebook.find_source_cell, {}
 
@@ -37,3 +43,29 @@ def one_connection(db_url, course_id):
     finally:
         Gradebook.__init__, Gradebook.find_source_cell = alone, find
         engine.dispose()
+
+
+@contextmanager
+def opened(course):
+    """Yield the Gradebook of a course, as soon as no other program locks it."""
+    with patiently(Gradebook, course.db_url, course.course_id) as gradebook:
+        yield gradebook
+
+
+def patiently(step, *arguments):
+    """Return what step(*arguments) does, as soon as no other program locks the gradebook."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return step(*arguments)
+        except OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > begun + PATIENCE:
+                raise
+            say_waiting()
+            time.sleep(1)
+
+
+@cache
+def say_waiting():
+    """Say so once."""
+    tqdm.write("Another program has locked the gradebook: waiting for it.")

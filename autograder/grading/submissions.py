@@ -1,17 +1,65 @@
-"""Find what was submitted, whatever the folders are called: glob patterns take brackets for their own."""
+"""Receive what was submitted: regular files as bytes, of a size that is known, and nothing by way of a link.
 
+Everything that grading does with a submission starts from what is received here; the folder that a
+student made is not opened again.
+"""
+
+import errno
+import hashlib
 import os
 import re
+import stat
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
+from dateutil.parser import parse
+from dateutil.tz import gettz
+from nbgrader.utils import parse_utc
+
+from .faults import NotGraded
+from .read import KEY, read
+from .restore import answered, carries
+
 STUDENT = "{student_id}"
+TIMESTAMP = "timestamp.txt"
+NOTEBOOK = ".ipynb"
+MOST_FILES = 1000
+LONGEST = 500  # characters of a path in the submission; a system takes a few thousand in all
+SPECIAL = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass
+class Submission:
+    """What one student handed in."""
+
+    student: str
+    files: dict[str, bytes] = field(default_factory=dict)  # by path in the folder
+    refused: dict[str, str] = field(default_factory=dict)  # the same: why it was left out
+    remarks: list[str] = field(default_factory=list)  # sentences for the instructor
+
+    def digest(self):
+        """Return a digest of everything that was received, and of what was left out."""
+        digest = hashlib.sha256()
+        for name, content in sorted(self.files.items()):
+            digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode(errors="surrogateescape"))
+        for name, why in sorted(self.refused.items()):
+            digest.update(f"{name}\0{why}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
 
 
 def folders(course, assignment, step=None):
     """Return {student: Path} of every student with something in a step of the course, in order of names.
 
-    course: nbgrader's CourseDirectory. step: a directory such as the autograded one; by default the
-    submitted one. What stands at the Path may be no folder, or nobody may read it.
+    No glob pattern: it would take brackets in a name for its own. course: nbgrader's CourseDirectory.
+    step: a directory such as the autograded one; by default the submitted one. What stands at the
+    Path may be no folder, or nobody may read it.
     """
     step = step or course.submitted_directory
     parts = Path(course.directory_structure).parts
@@ -27,3 +75,154 @@ def folders(course, assignment, step=None):
         if student and not name.startswith(".") and os.path.lexists(above / name / below):
             found[student.group(1)] = above / name / below
     return found
+
+
+def receive(student, folder, course):
+    """Return the Submission in a folder. Raises NotGraded where there is no folder that can be read."""
+    submission = Submission(student)
+    top = Path(course.root, course.submitted_directory)
+    for part in (folder, *folder.parents):
+        if part == top:
+            break
+        if part.is_symlink():
+            raise NotGraded(f"`{part.relative_to(top)}` is a link, which is not followed: copy the folder.")
+    if not folder.is_dir():
+        raise NotGraded("There is a file where the folder of the assignment should be.")
+    take(submission, folder, "", course)
+    if "" in submission.refused:
+        raise NotGraded(f"The folder {submission.refused['']}: change its rights.")
+    know_time(submission)
+    return submission
+
+
+def take(submission, folder, prefix, course):
+    """Add the files in a folder, and in those below it, to the submission."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        submission.refused[prefix.rstrip("/")] = f"cannot be read ({error.strerror})"
+        return
+    for name in names:
+        path = prefix + name
+        if any(fnmatch(name, pattern) for pattern in course.ignore):
+            continue
+        room = course.max_dir_size * 1000 - sum(map(len, submission.files.values()))
+        try:
+            mode = os.lstat(folder / name).st_mode
+            if len(path) > LONGEST:
+                submission.refused[f"{path[:60]}…"] = "has too long a name"
+            elif stat.S_ISDIR(mode):
+                take(submission, folder / name, f"{path}/", course)
+            elif not stat.S_ISREG(mode):
+                submission.refused[path] = f"is {SPECIAL.get(stat.S_IFMT(mode), 'no file')}"
+            elif len(submission.files) >= MOST_FILES:
+                submission.refused[path] = f"is one of more than {MOST_FILES} files"
+            else:
+                submission.files[path] = content(folder / name, min(course.max_file_size * 1000, room))
+        except OSError as error:
+            submission.refused[path] = f"cannot be read ({error.strerror})"
+        except OverflowError:
+            submission.refused[path] = "is too large"
+
+
+def content(path, most):
+    """Return the bytes of a regular file. Raises OverflowError if there are more than `most`."""
+    # Whatever has taken the file's place since it was looked at: nobody waits for it or follows it.
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # POSIX; Windows
+    with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise OverflowError
+    return found
+
+
+def know_time(submission):
+    """Have the time stamp as nbgrader reads it, or not at all: it stops at one that holds no time."""
+    said = submission.files.pop(TIMESTAMP, None)
+    if TIMESTAMP not in submission.refused and not (said or b"").strip(b"\xef\xbb\xbf \r\n\t\0"):
+        return
+    try:
+        text = said.decode("utf-16" if said[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")[:100]
+        # Not nbgrader's parse_utc, to which +0200 is two hundred seconds.
+        when = parse(text.strip(), tzinfos=lambda name, offset: gettz(name) if offset is None else offset)
+        submission.files[TIMESTAMP] = f"{parse_utc(when).isoformat(' ')} UTC".encode()
+    except Exception:  # dateutil raises whatever a text makes it raise
+        submission.remarks.append(f"When it was submitted is unknown: `{TIMESTAMP}` holds no time.")
+
+
+def notebooks(submission, releases):
+    """Take the assignment's notebooks out of a submission's files; return {name: notebook}, read.
+
+    releases: {name: released notebook}. A notebook under another name is taken for the one whose cells
+    it carries, where there is no other choice to make. Raises NotGraded where nothing can be graded.
+    """
+    paths, found, others = [*submission.files], {}, {}
+    for path in filter(is_notebook, paths):
+        content = submission.files.pop(path)
+        if "/" not in path:  # those in folders, such as copies that an editor keeps, are no answers
+            name = path[: -len(NOTEBOOK)]
+            (found if f"{name}{NOTEBOOK}" == path and name in releases else others)[path] = content
+    found = {path[: -len(NOTEBOOK)]: read(content) for path, content in found.items()}
+    unsure = [name for name in releases if name not in found or not answered(releases[name], found[name])]
+    others = {path: read(content) for path, content in others.items()} if unsure else {}
+    for name in unsure:
+        alike = {path: other for path, other in others.items() if carries(releases[name], other)}
+        written = {path: other for path, other in alike.items() if answered(releases[name], other)}
+        choice = written or ({} if name in found else alike)
+        if len(choice) > 1:
+            listed = ", ".join(f"`{path}`" for path in sorted(choice))
+            raise NotGraded(f"Which of {listed} counts? Leave one, as `{name}{NOTEBOOK}`.")
+        for path, other in choice.items():
+            why = f"`{name}{NOTEBOOK}` {state_of(found.get(name))}"
+            submission.remarks.append(f"Graded from `{path}`: {why}.")
+            found[name] = other
+    if not found:
+        raise NotGraded(nothing(submission, f"{next(iter(releases))}{NOTEBOOK}", paths, others))
+    submission.remarks += left_out(submission)
+    return found
+
+
+def is_notebook(path):
+    return path.lower().endswith(NOTEBOOK)
+
+
+def state_of(notebook):
+    """Say why another notebook was taken in place of this one."""
+    if notebook is None:
+        return "is not there"
+    return "cannot be read" if notebook.metadata.get(KEY, {}).get("unreadable") else "is as it was handed out"
+
+
+def nothing(submission, name, paths, others):
+    """Say why there is no notebook to grade. paths: of all files; others: notebooks, but not this one."""
+    if name in submission.refused:
+        return f"`{name}` {submission.refused[name]}: hand in the file itself."
+    left = sorted({*paths, *submission.refused} - {TIMESTAMP})
+    if any(path.startswith(f"{name}/") for path in left):
+        return f"`{name}` is a folder: hand in the notebook itself."
+    if others:
+        return f"There is no `{name}`, and `{min(others)}` is no notebook of this assignment."
+    if not left:
+        return "The folder is empty: nothing was submitted."
+    packed = [path for path in left if path.lower().endswith((".zip", ".gz", ".tar", ".7z", ".rar"))]
+    nested = [path for path in left if is_notebook(path)]
+    only, what = next(
+        (choice[0], what)
+        for choice, what in ((nested, "move it up"), (packed, "unpack it"), (left, "add the notebook"))
+        if choice
+    )
+    return f"There is no `{name}`, only `{only}`: {what} and grade again."
+
+
+def left_out(submission):
+    """Return remarks on the files that were left out, the first few by name."""
+    said = [f"`{path}` {why}: it was left out." for path, why in sorted(submission.refused.items())]
+    return said[:3] + ([f"{len(said) - 3} more files were left out."] if len(said) > 3 else [])
+
+
+def remark(notebook, remarks):
+    """Put remarks before those that reading and restoring a notebook left in it."""
+    notes = notebook.metadata.setdefault(KEY, {})
+    notes["remarks"] = [*remarks, *notes.get("remarks", [])]

@@ -1,15 +1,51 @@
-"""A client that knows as soon as its kernel is ready."""
+"""A client that knows as soon as its kernel is ready, is patient with it on a busy machine, and never
+stumbles over what it sends."""
 
+import asyncio
 from queue import Empty
-from time import monotonic
 
 import zmq
 from jupyter_client.asynchronous import AsyncKernelClient
-from traitlets import default
+from jupyter_client.channels import AsyncZMQSocketChannel
+from traitlets import Type, default
+
+from .clock import Clock
+from .messages import well_formed
+
+LEAST = 0.02  # seconds between looks at what a kernel has used
+
+
+class Channel(AsyncZMQSocketChannel):
+    """A channel that passes over what is no message: a student's code may send anything on it."""
+
+    waits = None  # see Clock
+
+    async def get_msg(self, timeout=None):
+        """Return the next message. Raises Empty after `timeout` seconds that the kernel could use."""
+        clock, left = Clock(self.waits), timeout
+        while True:
+            try:
+                if message := await super().get_msg(left):
+                    return message
+                await asyncio.sleep(0)
+            except Empty:
+                if timeout <= clock.used():
+                    raise
+            left = timeout and max(LEAST, timeout - clock.used())
+
+    async def _recv(self, **how):
+        parts = await self.socket.recv_multipart(**how)
+        try:
+            return well_formed(self.session.deserialize(self.session.feed_identities(parts)[1]))
+        except Exception:
+            return None
 
 
 class PromptClient(AsyncKernelClient):
     """AsyncKernelClient, but it waits for one answer in place of a fifth of a second of silence."""
+
+    shell_channel_class = Type(Channel)
+    iopub_channel_class = Type(Channel)
 
     @default("context")
     def _prompt_context(self):
@@ -17,13 +53,18 @@ class PromptClient(AsyncKernelClient):
         context.setsockopt(zmq.RECONNECT_IVL, 5)  # milliseconds: the kernel binds while this connects
         return context
 
+    def start_channels(self, *arguments, **settings):
+        """Start the channels; replies are waited for as `waits` of the kernel's provisioner says."""
+        super().start_channels(*arguments, **settings)
+        self.shell_channel.waits = waits_of(self.parent)
+
     async def wait_for_ready(self, timeout=60):
         """Wait until the kernel answers and its outputs reach this client.
 
-        Raises RuntimeError if it ends or does not answer within `timeout` seconds.
+        Raises RuntimeError if it ends or does not answer within `timeout` seconds that it could use.
         """
-        deadline = monotonic() + timeout
-        while monotonic() < deadline:
+        clock = Clock(waits_of(self.parent))
+        while clock.used() < timeout:
             request = self.kernel_info()
             try:
                 while not self.ends(request, await self.get_iopub_msg(timeout=0.02)):
@@ -39,3 +80,8 @@ class PromptClient(AsyncKernelClient):
         """Whether `message` says that the request has been dealt with."""
         mine = message["parent_header"].get("msg_id") == request
         return mine and message["content"].get("execution_state") == "idle"
+
+
+def waits_of(manager):
+    """Return what tells how long a manager's kernel has waited for a processor, None if nothing does."""
+    return getattr(getattr(manager, "provisioner", None), "waits", None)

@@ -23,7 +23,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import Bool, Integer, List, Unicode, default
+from traitlets import Bool, Float, Integer, List, Unicode, default
 
 from ..lesson import data_folder
 from . import sandbox
@@ -34,6 +34,14 @@ SHARED = "AUTOGRADER_FORK_SERVER"  # environment variable: path of a server's so
 
 class NoSandbox(RuntimeError):
     """A sandbox is required and this machine or this kernel cannot have one."""
+
+
+class SetupFailed(RuntimeError):
+    """A cell of the set-up that kernels share does not run."""
+
+    def __init__(self, cell, reason):
+        super().__init__(f"`{cell}` failed: {reason}")
+        self.cell, self.reason = cell, reason
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -81,6 +89,15 @@ class WarmProvisioner(LocalProvisioner):
     processes = Bool(
         False, help="Whether a kernel may start processes; whatever it starts ends with it."
     ).tag(config=True)
+    temporary = Bool(
+        False, help="Whether the folder a kernel is started in goes when its client is gone."
+    ).tag(config=True)
+    setup = List(
+        help="Cells, [[name, source], ...], run once outside the sandbox: kernels are forked from there."
+    ).tag(config=True)
+    setup_seconds = Float(30, help="Seconds of processor time that each of these cells may take.").tag(
+        config=True
+    )
     environment = List(
         Unicode(),
         default_value=[
@@ -94,6 +111,7 @@ class WarmProvisioner(LocalProvisioner):
     warned = False
     lock = threading.Lock()
     scratch = None
+    shown = ()  # what the set-up cells have shown: [[message type, content], ...] of each
     forked = None  # the kernel, also when LocalProvisioner has let go of its process
 
     @default("readable")
@@ -133,7 +151,7 @@ class WarmProvisioner(LocalProvisioner):
             "argv": cmd[2:],
             "env": self.visible(kwargs["env"]) | {"HOME": home, "TMPDIR": home, "HF_HUB_OFFLINE": "1"},
             "cwd": cwd,
-            "scratch": self.scratch,
+            "temporary": [self.scratch, *[cwd] * self.temporary],
             "limits": asdict(
                 sandbox.Limits(
                     self.readable, [cwd, self.scratch], self.memory, self.disk, self.threads, self.processes
@@ -142,7 +160,11 @@ class WarmProvisioner(LocalProvisioner):
         }
         # Not in a thread of the event loop's: a process forked from this one would have the loop
         # and not the threads, and wait for them. It takes hundredths of a second.
-        self.process = self.forked = self.fork(request)
+        try:
+            self.process = self.forked = self.fork(request)
+        except RuntimeError:
+            await self.cleanup()
+            raise
         self.pid = self.pgid = self.process.pid  # the kernel leads a session of its own
         return self.connection_info
 
@@ -156,7 +178,27 @@ class WarmProvisioner(LocalProvisioner):
             server = WarmProvisioner.server
             if server is None or not server.alive():
                 server = WarmProvisioner.server = self.find_server()
+            if self.setup and (kernel := self.fork_template(server, request)):
+                return kernel
             return server.fork(request)
+
+    def fork_template(self, server, request):
+        """Return a ForkedKernel in which the set-up cells have been run, None if it is not to be had."""
+        own = {"HOME", "TMPDIR"}
+        template = server.template(
+            cells=self.setup,
+            env={name: value for name, value in request["env"].items() if name not in own},
+            cwd=request["cwd"],
+            seconds=self.setup_seconds,
+        )
+        try:
+            kernel = template.fork(request)
+        except (RuntimeError, OSError):
+            said = template.said()
+            late = f"it ended its process or took more than {self.setup_seconds:g} seconds"
+            raise SetupFailed(*said.get("failed", (said.get("running"), late))) from None
+        self.shown = template.said()["shown"] if kernel else ()
+        return kernel
 
     def find_server(self):
         """Return the server that another process of ours shares, or a new one."""
@@ -189,6 +231,22 @@ class WarmProvisioner(LocalProvisioner):
         """Return what the kernel tried and was refused, and the limits it hit, a line each."""
         return self.forked.refused() if self.forked else []
 
+    def is_locked_in(self):
+        """Whether the kernel is in a sandbox."""
+        return self.forked is not None
+
+    def waits(self):
+        """Return {number of each of the kernel's threads: seconds that it has waited for a processor}.
+
+        Empty where the system does not count them.
+        """
+        found = {}
+        with suppress(OSError):
+            for thread in Path(f"/proc/{self.pid}/task").iterdir():
+                with suppress(OSError, ValueError, IndexError):
+                    found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+        return found
+
     def lost(self):
         """Whether the kernel ended through no fault of the code that it ran."""
         return bool(self.forked) and self.forked.lost()
@@ -208,7 +266,7 @@ class ForkServer:
     """A client's end of `autograder.kernels.server`; path is that of its socket."""
 
     def __init__(self, path):
-        self.path = path
+        self.path, self.templates = path, {}
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.connect(path)
 
@@ -234,17 +292,43 @@ class ForkServer:
         server.process = process
         return server
 
+    def template(self, cwd, **setup):
+        """Return the client's end of a process of the server's that has run cells; see `server`."""
+        key = json.dumps(setup, sort_keys=True)
+        if key not in self.templates or not self.templates[key].alive():
+            self.socket.send(json.dumps({**setup, "cwd": cwd}).encode())
+            path, (report,), _, _ = socket.recv_fds(self.socket, 4096, 1)
+            self.templates[key] = Template(path.decode(), report)
+        return self.templates[key]
+
     def alive(self):
         """Whether the server is still there."""
         return not select.select([self.socket], [], [], 0)[0]  # it never speaks first
 
     def fork(self, request):
-        """Return a ForkedKernel. Raises RuntimeError where the server died of it."""
+        """Return a ForkedKernel, None from a template that has none. Raises RuntimeError where it died."""
         self.socket.send(json.dumps(request).encode())
         answer, files, _, _ = socket.recv_fds(self.socket, 16, 2)
+        if answer == b"cold":
+            return None
         if not answer:
             raise RuntimeError("The fork server ended while it started a kernel; see its message above.")
         return ForkedKernel(self, *files)
+
+
+class Template(ForkServer):
+    """A client's end of `autograder.kernels.template`; report: the file where it says how far it is."""
+
+    def __init__(self, path, report):
+        super().__init__(path)
+        self.report = report
+
+    def said(self):
+        """Return what it says, a dict; see `template.prepare`."""
+        return json.loads(os.pread(self.report, os.fstat(self.report).st_size, 0) or "{}")
+
+    def __del__(self):
+        os.close(self.report)
 
 
 class ForkedKernel:

@@ -7,15 +7,18 @@ All of it holds for good: neither the process nor what it starts can take any of
 
 import ctypes
 import errno
+import math
 import os
 import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+DEEPEST = 2000  # characters of a path; from 4096 on it could not be looked into
 CLONE_THREAD = 0x10000
 SIGNAL_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: a signal when a file is ready
 FILE_FLAGS = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR: work on what may be read
@@ -103,6 +106,8 @@ def restrict(limits):
     import landlockpy
     from landlockpy import AccessFS, Scope
 
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise RuntimeError("Other threads would not be locked in.")
     die_with_parent()
     read = AccessFS.EXECUTE | AccessFS.READ_FILE | AccessFS.READ_DIR
     devices = AccessFS.MAKE_CHAR | AccessFS.MAKE_BLOCK | AccessFS.IOCTL_DEV
@@ -171,6 +176,25 @@ def seal(limits):
     seccomp.load()
 
 
-def remove(folder):
+def content(folders, most_bytes=math.inf, most_files=math.inf):
+    """Return the bytes and files below `folders`, counted until there are more than these, and
+    whether any folder lies too deep to be looked into."""
+    size, files, too_deep, folders = 0, 0, False, list(folders)
+    while folders and files <= most_files and size <= most_bytes:
+        folder = folders.pop()
+        if len(folder) > DEEPEST:
+            too_deep = True
+            continue
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    files += 1
+                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+    return size, files, too_deep
+
+
+def remove(*folders):
     """Remove what a process could write to; Python's own rmtree stops where folders are too deep."""
-    subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL)
+    subprocess.run(["rm", "-rf", "--", *folders], stderr=subprocess.DEVNULL)

@@ -2,17 +2,20 @@
 
     python -P -m autograder.kernels.server MODULE ...   with a listening socket as stdin
 
-A client connects, and sends requests: JSON objects {argv, env, cwd, limits, scratch}. The answer is a pidfd
-of the new kernel and the end of a pipe that tells what its sandbox refused. The server keeps an eye
+A client connects, and sends requests: JSON objects {argv, env, cwd, limits, temporary}. The answer is a
+pidfd of the new kernel and the end of a pipe that tells what its sandbox refused. The server keeps an eye
 on its kernels. When a client is gone its kernels are killed, with the last client the server ends.
+
+A request {cells, env, cwd, seconds} asks for kernels in which cells have been run already: see `template`.
+The answer is the path of a socket where another process takes requests as this one does, and a file in
+memory where that process says how far it is.
 """
 
 import ctypes
 import gc
+import hashlib
 import json
-import math
 import os
-import random
 import select
 import signal
 import socket
@@ -24,15 +27,15 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
-from . import journal, sandbox
+from . import journal, sandbox, template
 
 KILLED = "killed: from outside"
 PR_SET_CHILD_SUBREAPER = 36
 WATCH = 0.25  # seconds between looks at what the kernels use
 MOST_FILES = 10_000
-DEEPEST = 2000  # characters of a path; from 4096 on it could not be looked into
 
 
 def main(modules):
@@ -46,24 +49,39 @@ def main(modules):
     # A fork copies only the thread that calls it: any other would be missing, its locks held.
     assert threading.active_count() == 1, threading.enumerate()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the client
+    listener = socket.socket(fileno=os.dup(0))
+    folder = os.path.dirname(listener.getsockname())
+    serve(listener, folder)
+    sandbox.remove(folder)
+
+
+def serve(listener, folder=None, prepared=None):
+    """Fork kernels until the last client is gone.
+
+    folder: for the sockets of templates. prepared: where this is one, what it has Prepared.
+    """
     # What a kernel started is this process's child when its parent has ended: see bury().
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    listener = socket.socket(fileno=os.dup(0))
-    clients, kernels, next_look = {listener.accept()[0]}, {}, 0.0
+    clients, kernels, templates, next_look = {listener.accept()[0]}, {}, {}, 0.0
     while clients:
         for ready in select.select([listener, *clients], [], [], WATCH if kernels else None)[0]:
             if ready is listener:
                 clients.add(listener.accept()[0])
             elif message := ready.recv(2**20):
-                answer(ready, json.loads(message), kernels)
+                request = json.loads(message)
+                if "cells" in request:
+                    bury(kernels, templates)
+                    introduce(ready, request, templates, folder)
+                else:
+                    answer(ready, request, kernels, prepared)
             else:
                 clients.remove(ready)
                 ready.close()
                 for pid, kernel in kernels.items():
                     if kernel.client is ready:
                         os.kill(pid, signal.SIGKILL)
-                        sandbox.remove(kernel.scratch)
-        bury(kernels)
+                        sandbox.remove(*kernel.temporary)
+        bury(kernels, templates)
         if (begun := time.monotonic()) > next_look:
             for pid, kernel in kernels.items():
                 if excess := over(pid, kernel):
@@ -71,9 +89,6 @@ def main(modules):
                     os.kill(pid, signal.SIGKILL)
             # A folder may hold so much that looking would be all that is done.
             next_look = begun + 10 * (time.monotonic() - begun)
-    path = listener.getsockname()
-    os.remove(path)
-    os.rmdir(os.path.dirname(path))
 
 
 @dataclass
@@ -83,7 +98,7 @@ class Kernel:
     client: socket.socket
     pipe: int  # what is written there, the client can read
     limits: sandbox.Limits
-    scratch: str  # its temporary folder
+    temporary: list[str]  # folders that go with it
     at_start: tuple[int, int]  # bytes and files in its writable folders
     said: str = ""
 
@@ -93,15 +108,55 @@ class Kernel:
             os.write(self.pipe, f"{line}\n".encode())
 
 
-def answer(client, request, kernels):
+@dataclass
+class Template:
+    """A process that has run cells, or is about to, and forks kernels as this one does."""
+
+    path: str  # of its socket
+    report: int  # a file where it says how far it is
+
+
+def introduce(client, request, templates, folder):
+    """Tell a client of the template it asks for, the same for all who ask for the same."""
+    asked = {name: value for name, value in request.items() if name != "cwd"}
+    path = f"{folder}/{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]}"
+    known = next((other for other in templates.values() if other.path == path), None)
+    if known is None:
+        known = Template(path, os.memfd_create("report"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(path)
+            listener.listen()
+            pid = os.fork()
+            if pid == 0:
+                become_template(listener, known.report, **request)
+        templates[pid] = known
+    with suppress(OSError):
+        socket.send_fds(client, [path.encode()], [known.report])
+
+
+def become_template(listener, report, cells, env, cwd, seconds):
+    """Turn this fresh fork into a template."""
+    try:
+        sandbox.die_with_parent()
+        silence(listener.fileno(), report)
+        prepared = template.prepare(cells, env, cwd, seconds, report, f"{listener.getsockname()}.home")
+        serve(listener, prepared=prepared)
+    finally:
+        os._exit(0)
+
+
+def answer(client, request, kernels, prepared):
     """Fork the kernel that a client asks for, and tell it."""
-    limits, scratch = sandbox.Limits(**request.pop("limits")), request.pop("scratch")
+    if prepared is not None and prepared.shell is None:
+        client.send(b"cold")
+        return
+    limits, temporary = sandbox.Limits(**request.pop("limits")), request.pop("temporary")
     read, write = os.pipe2(os.O_NONBLOCK)
-    at_start = content(limits.writable)[:2]
+    at_start = sandbox.content(limits.writable)[:2]
     pid = os.fork()
     if pid == 0:
-        become_kernel(**request, limits=limits, pipe=write)
-    kernels[pid] = Kernel(client, write, limits, scratch, at_start)
+        become_kernel(**request, limits=limits, pipe=write, prepared=prepared)
+    kernels[pid] = Kernel(client, write, limits, temporary, at_start)
     kernel = os.pidfd_open(pid)
     with suppress(OSError):  # it is gone: the next look at it will tell
         socket.send_fds(client, [b"kernel"], [kernel, read])
@@ -109,8 +164,8 @@ def answer(client, request, kernels):
     os.close(read)
 
 
-def bury(kernels):
-    """Forget the kernels that ended and kill what they left running."""
+def bury(kernels, templates):
+    """Forget the kernels and templates that ended and kill what they left running."""
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -121,8 +176,11 @@ def bury(kernels):
                 if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and not kernel.said:
                     kernel.say(KILLED)
                 os.close(kernel.pipe)
+            elif known := templates.pop(pid, None):
+                os.close(known.report)
+                sandbox.remove(known.path, f"{known.path}.home")
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    for orphan in set(map(int, children)) - set(kernels):
+    for orphan in set(map(int, children)) - {*kernels, *templates}:
         os.kill(orphan, signal.SIGKILL)
 
 
@@ -130,7 +188,7 @@ def over(pid, kernel):
     """Name the limit, of those that the system does not enforce, that the process is over; or None."""
     limits = kernel.limits
     most_bytes, most_files = kernel.at_start[0] + limits.disk, kernel.at_start[1] + MOST_FILES
-    size, files, too_deep = content(limits.writable, most_bytes, most_files)
+    size, files, too_deep = sandbox.content(limits.writable, most_bytes, most_files)
     if too_deep:
         return "disk: folders too deep"
     if size + unnamed(pid) > most_bytes or files > most_files:
@@ -140,25 +198,6 @@ def over(pid, kernel):
         threads = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
         if threads > limits.threads:
             return f"threads: over {limits.threads}"
-
-
-def content(folders, most_bytes=math.inf, most_files=math.inf):
-    """Return the bytes and files below `folders`, counted until there are more than these, and
-    whether any folder lies too deep to be looked into."""
-    size, files, too_deep, folders = 0, 0, False, list(folders)
-    while folders and files <= most_files and size <= most_bytes:
-        folder = folders.pop()
-        if len(folder) > DEEPEST:
-            too_deep = True
-            continue
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                with suppress(OSError):
-                    files += 1
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-    return size, files, too_deep
 
 
 def unnamed(pid):
@@ -172,7 +211,7 @@ def unnamed(pid):
     return size
 
 
-def become_kernel(argv, env, cwd, limits, pipe):
+def become_kernel(argv, env, cwd, limits, pipe, prepared):
     """Turn this fresh fork into the kernel that `argv` describes, as if it had been started cold."""
     os.setsid()  # signals to its process group reach the kernel and what it starts, nobody else
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -181,7 +220,8 @@ def become_kernel(argv, env, cwd, limits, pipe):
     os.environ.update(env)
     tempfile.tempdir = None  # found out by the server, from its own environment
     os.chdir(cwd)
-    reseed()
+    if prepared is None:
+        template.reseed()
     sys.argv = argv
     from ipykernel.kernelapp import IPKernelApp
 
@@ -189,6 +229,8 @@ def become_kernel(argv, env, cwd, limits, pipe):
         app = IPKernelApp.instance()
         sandbox.restrict(limits)
         app.initialize(argv[1:])
+        if prepared:
+            prepared.hand_over(app)
         if not limits.processes:
             app.shell.system = app.shell.getoutput = refuse_command
         sandbox.seal(limits)
@@ -203,13 +245,13 @@ def become_kernel(argv, env, cwd, limits, pipe):
         os._exit(0)
 
 
-def silence(keep):
+def silence(*keep):
     """Close what the server has open but `keep`, the instructor's terminal included."""
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    os.closerange(3, keep)
-    os.closerange(keep + 1, 2**16)
+    for before, after in pairwise((2, *sorted(keep), 2**16)):
+        os.closerange(before + 1, after)
 
 
 def refuse_command(command, **_):
@@ -218,15 +260,6 @@ def refuse_command(command, **_):
         sys.audit("os.system", command)
     print(f"`!{command}` is not run: a submission may not start processes.", file=sys.stderr)
     return []
-
-
-def reseed():
-    """Draw new random states: a fork starts with its parent's, the same for every kernel."""
-    random.seed()
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
-    if "torch" in sys.modules:
-        sys.modules["torch"].seed()
 
 
 if __name__ == "__main__":

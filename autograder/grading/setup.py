@@ -1,0 +1,55 @@
+"""The set-up of a notebook: its locked cells before the first that a student may write.
+
+It is the same for every submission whose cells and files are the assignment's own up to there, so it
+can be run once for all of them; see `kernels.template`.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from nbgrader.utils import is_grade, is_locked, is_solution
+
+from .read import counts, grade_id
+
+
+def setup(cells):
+    """Return the cells of the set-up, of those of a notebook."""
+    found = []
+    for cell in counts(cells):
+        if not is_locked(cell) or is_solution(cell) or is_grade(cell):
+            if cell.source.strip():  # else it is not run
+                break
+        else:
+            found.append(cell)
+    return found
+
+
+def named(cells):
+    """Return [[name, source]] of cells, as `WarmProvisioner.setup` takes them."""
+    return [[grade_id(cell), cell.source] for cell in cells]
+
+
+def digest(notebook, files):
+    """Return a digest of a notebook's set-up and of the files beside it, {path: bytes}."""
+    found = hashlib.sha256(json.dumps(named(setup(notebook.cells))).encode())
+    for name, content in sorted(files.items()):
+        if is_own(name):
+            found.update(f"\0{name}\0{hashlib.sha256(content).hexdigest()}".encode(errors="surrogatepass"))
+    return found.hexdigest()
+
+
+def files_in(folder):
+    """Return {path: bytes} of a folder's files. Raises OSError where there is anything but files."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise OSError(f"{path} is no file.")
+        if path.is_file():
+            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found
+
+
+def is_own(name):
+    """Whether a file could matter to the set-up: notebooks are not kept, timestamp.txt is nbgrader's."""
+    return not name.endswith(".ipynb") and name != "timestamp.txt"

@@ -1,0 +1,273 @@
+"""Before a class is graded: whether the assignment is in order, and its own solution gets every point."""
+
+import difflib
+import hashlib
+import inspect
+import json
+import logging
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+from nbconvert.exporters import NotebookExporter
+from nbgrader.api import MissingEntry
+from nbgrader.converters import GenerateAssignment
+from nbgrader.converters.base import NbGraderException
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.utils import determine_grade, find_all_files, is_grade, is_solution
+from traitlets import Dict
+from traitlets.config import LoggingConfigurable
+
+from ..lesson import data_folder
+from ..verdict import MIME_TYPE
+from .faults import InstallationFault
+from .gradebook import opened
+from .read import grade_id
+from .report import name_mistakes
+from .submissions import Submission
+
+PACKAGE = Path(__file__).parent.parent
+# Sections of the configuration that say whom to grade, where and how loudly, and change no grade.
+NO_MATTER = (
+    "Application", "JupyterApp", "NbGrader", "NbGraderApp", "CourseDirectory", "BaseConverter", "Grade",
+    "GradeClass", "AutogradeApp", "ExportApp", "GenerateAssignment", "GenerateFeedback", "SolutionCheck",
+)  # fmt: skip
+
+
+class SolutionCheck(LoggingConfigurable):
+    """What the solution must get before anybody is graded."""
+
+    expected = Dict(
+        {}, help="Points, by test cell, where the solution misses some on purpose: {'test_x': 1.5}."
+    ).tag(config=True)
+
+
+# --- The key
+
+
+def key(course, config):
+    """Return a digest of what every grade in a class depends on: assignment, package, configuration."""
+    digest = hashlib.sha256()
+    for step in (course.source_directory, course.release_directory):
+        add_folder(digest, course.format_path(step, ".", course.assignment_id), course.ignore)
+    add_folder(digest, PACKAGE, ["__pycache__", "data"])
+    for name in ("reviews", "tinybert"):
+        add_folder(digest, data_folder() / name, ["build", "*.png", "*.md"])
+    counts = {name: section for name, section in config.items() if name not in NO_MATTER}
+    digest.update(json.dumps(counts, sort_keys=True, default=describe).encode())
+    return digest.hexdigest()
+
+
+def add_folder(digest, folder, ignore):
+    """Add the names and contents of a folder's files to a digest."""
+    for path in sorted(find_all_files(str(folder), ignore)):
+        content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        digest.update(f"{os.path.relpath(path, folder)}\0{content}\n".encode(errors="surrogateescape"))
+
+
+def describe(value):
+    """Return what a class or a function in the configuration does, as text, or the value's own words."""
+    try:
+        return f"{value.__module__}.{value.__qualname__} {inspect.getsource(value)}"
+    except (AttributeError, OSError, TypeError):
+        return getattr(value, "__qualname__", None) or repr(value)
+
+
+# --- The check
+
+
+def must_be_here(course):
+    """Raise InstallationFault if the course is a checkout, and the package in use is another's."""
+    own = Path(course.root, PACKAGE.name)
+    if (own / "__init__.py").exists() and not own.samefile(PACKAGE):
+        raise InstallationFault(
+            f"The package in use is {PACKAGE}, and this course has its own in {own}: activate the course's "
+            "environment (source .venv/bin/activate) and grade again."
+        )
+
+
+def check(grade, run):
+    """Raise InstallationFault unless everything that grading needs is there and the solution gets its points.
+
+    grade: a Grade. run: from Jobs to (Job, result), the very way that submissions go. What is missing
+    and can be made is made: the released notebook, and what the gradebook knows of the assignment.
+    """
+    with TemporaryDirectory(prefix="solution-") as folder:
+        made = elsewhere(grade, folder)
+        generate(grade, made)
+        must_solve(grade, made, run)
+        must_be_released(grade.course, made)
+        must_be_known(grade, made)
+
+
+def elsewhere(converter, folder):
+    """Return the CourseDirectory of the same sources; everything that is made of them lies in `folder`."""
+    course = getattr(converter, "course", converter.coursedir)
+    return CourseDirectory(
+        parent=converter.parent, root=course.root, assignment_id=course.assignment_id,
+        db_url=f"sqlite:///{folder}/gradebook.db",
+        **{f"{step}_directory": f"{folder}/{step}" for step in ("release", "submitted", "autograded")},
+    )  # fmt: skip
+
+
+def must_exist(course):
+    """Raise InstallationFault if there is no such assignment."""
+    folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
+    if not list(folder.glob("*.ipynb")):
+        others = sorted(path.name for path in folder.parent.glob("*") if list(path.glob("*.ipynb")))
+        near = difflib.get_close_matches(course.assignment_id, others, 1, 0) or ["nothing"]
+        raise InstallationFault(
+            f"There is no assignment `{course.assignment_id}` in {course.source_directory}/: the nearest is "
+            f"`{near[0]}`."
+        )
+
+
+def generate(converter, course):
+    """Do what `nbgrader generate_assignment` does, in `course`. Raises InstallationFault if that fails."""
+    log, name = converter.log, course.assignment_id
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # its tracebacks say less than the sentence
+    try:
+        GenerateAssignment(coursedir=course, parent=converter.parent).start()
+    except (NbGraderException, SystemExit):
+        raise InstallationFault(
+            f"No assignment can be made from {course.source_directory}/{name}: "
+            f"`nbgrader generate_assignment {name}` says why."
+        ) from None
+    finally:
+        log.setLevel(level)
+
+
+def must_solve(grade, made, run):
+    """Raise InstallationFault if the solution does not get the points that it must."""
+    source = Path(grade.course.format_path(grade.course.source_directory, ".", grade.assignment))
+    solution = {path.name: path.read_bytes() for path in sorted(source.glob("*.ipynb"))}
+    job = type(grade)(coursedir=made, parent=grade.parent).job(Submission("the solution", solution))
+    ((_, result),) = run([job])
+    if isinstance(result, Exception):
+        said = result if isinstance(result, InstallationFault) else f"{type(result).__name__}: {result}"
+        raise InstallationFault(f"The solution cannot be graded: {said}")
+    expected = SolutionCheck(parent=grade.parent).expected
+    lost = []
+    for name, text in result.items():
+        notebook = nbformat.reads(text, as_version=4)
+        for cell in notebook.cells:
+            if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
+                points, most = determine_grade(cell)
+                if points != expected.get(grade_id(cell), most):
+                    lost.append((cell, points, expected.get(grade_id(cell), most), f"{source / name}.ipynb"))
+    if lost:
+        cell, points, wanted, path = lost[0]
+        names = ", ".join(f"`{grade_id(other)}`" for other, *_ in lost[1:])
+        raise InstallationFault(
+            f"`{grade_id(cell)}`: the solution gets {points:g} of {wanted:g} points, because {because(cell)} "
+            f"Look at {os.path.relpath(path, grade.course.root)}"
+            + (f" (it loses points in {names}, too)." if names else ".")
+        )
+
+
+def because(cell):
+    """Return why a test cell gave less than all points, as the end of a sentence."""
+    for output in cell.outputs:
+        for finding in output.get("data", {}).get(MIME_TYPE, {}).get("findings", []):
+            return f"it finds: {finding['observed']} Expected: {finding['expected']}"
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    return f"it ends with: {' '.join(name_mistakes(notebook)) or 'no reason given.'}"
+
+
+def must_be_released(course, made):
+    """Have the assignment released; raise InstallationFault if what students got is of another source."""
+    name = course.assignment_id
+    folder = Path(made.format_path(made.release_directory, ".", name))
+    for path in sorted(folder.glob("*.ipynb")):
+        released = Path(course.format_path(course.release_directory, ".", name), path.name)
+        if not released.exists():
+            released.parent.mkdir(parents=True, exist_ok=True)
+            released.write_bytes(path.read_bytes())
+        elif not is_same(released, path):
+            raise InstallationFault(
+                f"{course.source_directory}/{name}/{path.name} has changed since "
+                f"{os.path.relpath(released, course.root)} was made from it: "
+                f"run `nbgrader generate_assignment {name}`, and grade again."
+            )
+
+
+def is_same(*paths):
+    """Whether released notebooks agree in all that counts; a damaged one does not."""
+    try:
+        found = [nbformat.read(path, as_version=4).cells for path in paths]
+    except Exception:
+        return False
+    one, other = (
+        [(cell.cell_type, cell.source, cell.metadata.get("nbgrader"), cell.get("id")) for cell in cells]
+        for cells in found
+    )
+    return one == other
+
+
+def must_be_known(grade, made):
+    """Have the gradebook know the assignment as it is."""
+    now = known(made)
+    if known(grade.course) != now:
+        must_keep_cells(grade.course, now)
+        with TemporaryDirectory(prefix="release-") as folder:
+            there = elsewhere(grade, folder)
+            there.db_url = grade.course.db_url
+            generate(grade, there)
+
+
+def known(course):
+    """Return what the gradebook knows of the assignment: {(notebook, kind, cell): what counts of it}."""
+    found = {}
+    with opened(course) as gradebook:
+        try:
+            books = gradebook.find_assignment(course.assignment_id).notebooks
+        except MissingEntry:
+            return found
+        for book in books:
+            for cell in (*book.grade_cells, *book.task_cells):
+                found[book.name, "points", cell.name] = cell.max_score, cell.cell_type
+            for cell in book.solution_cells:
+                found[book.name, "solution", cell.name] = True
+            for cell in book.source_cells:
+                found[book.name, "source", cell.name] = cell.source, cell.locked, cell.cell_type
+    return found
+
+
+def must_keep_cells(course, now):
+    """Raise InstallationFault if cells came or went though there are submissions in the gradebook."""
+    name, before = course.assignment_id, known(course)
+    changed = sorted({cell for _, _, cell in before.keys() ^ now.keys()})
+    if changed and (submissions := count(course)):
+        raise InstallationFault(
+            f"The cell `{changed[0]}` of {name} came, went or changed its kind, and the gradebook has "
+            f"{submissions} submissions of it as it was: take the change back, give the changed assignment "
+            "a new name, or remove the old one with all points given by hand "
+            f"(`nbgrader db assignment remove {name} --force`) and grade again."
+        )
+
+
+def count(course):
+    """Return how many submissions of the assignment the gradebook has."""
+    with opened(course) as gradebook:
+        try:
+            return gradebook.find_assignment(course.assignment_id).num_submissions
+        except MissingEntry:
+            return 0
+
+
+class ReleaseExporter(NotebookExporter):
+    """The exporter of `nbgrader generate_assignment`, which makes it before it removes the old release."""
+
+    def __init__(self, config=None, parent=None, **settings):
+        super().__init__(config=config, parent=parent, **settings)
+        if isinstance(parent, GenerateAssignment) and count(parent.coursedir):
+            try:
+                with TemporaryDirectory(prefix="release-") as folder:
+                    made = elsewhere(parent, folder)
+                    generate(parent, made)
+                    must_keep_cells(parent.coursedir, known(made))
+            except InstallationFault as why:
+                parent.log.error(str(why))
+                raise SystemExit(1) from None

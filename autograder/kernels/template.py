@@ -1,0 +1,162 @@
+"""A template: a fork of the server that has run a notebook's set-up, for kernels to be forked from.
+
+What runs here is the instructor's own code, once, outside the sandbox; the kernels are locked in as all
+others are. The shell is made before the fork, the kernel around it afterwards: so names, tracebacks,
+`In`, classes of `__main__` and registered callbacks are as they would be had the kernel run the cells.
+"""
+
+import ast
+import gc
+import io
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+
+from . import sandbox
+
+OWN = {"HOME", "TMPDIR", "TOKENIZERS_PARALLELISM"}  # environment variables that each process has its own of
+
+
+class NotShared(Exception):
+    """These cells must be run in each kernel anew; its text says why."""
+
+
+@dataclass
+class Prepared:
+    """What the cells left behind; without a shell if kernels are to start without them."""
+
+    shell: object = None
+    streams: list = field(default_factory=list)
+    environment: dict = field(default_factory=dict)  # variables that the cells changed: None where removed
+    random_state: tuple = ()  # Python's own, which draws a new one after a fork
+
+    def hand_over(self, app):
+        """Make the shell that of the kernel `app`, in a process forked from this one."""
+        for stream, own in zip(self.streams, (sys.stdout, sys.stderr)):
+            stream.write, stream.flush = own.write, own.flush
+        for name, value in self.environment.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        random.setstate(self.random_state)
+        self.shell.parent = self.shell.kernel = app.kernel
+        self.shell.profile_dir = app.profile_dir
+        self.shell.update_config(app.config)
+
+
+def prepare(cells, env, cwd, seconds, report, home):
+    """Run `cells`, [[name, source]], and return what they left, Prepared.
+
+    env, cwd, home: as a kernel finds them. seconds: of processor time that a cell may take, and ten
+    times as many on the clock. report: a file that then holds one of {"shown": [[message type, content]
+    of each cell]}, {"cold": why they are not shared}, {"failed": [name, why]}, {"running": name}.
+    Where a cell fails, this process ends.
+    """
+    try:
+        return run(cells, env, cwd, seconds, report, home)
+    except NotShared as reason:
+        write(report, cold=str(reason))
+        return Prepared()
+
+
+def run(cells, env, cwd, seconds, report, home):
+    """As `prepare`. Raises NotShared."""
+    from ipykernel.compiler import XCachingCompiler
+    from ipykernel.zmqshell import ZMQInteractiveShell
+    from IPython.core.interactiveshell import InteractiveShell
+    from jupyter_client.session import Session
+    from traitlets.config import Config
+
+    class Recorder(Session):
+        """In place of a connection to a client."""
+
+        def send(self, stream, message, content=None, *_, **__):
+            if isinstance(message, dict):
+                message, content = message["header"]["msg_type"], message["content"]
+            shown[-1].append([message, content])
+
+    for name, source in cells:
+        try:
+            ast.parse(source)
+        except SyntaxError:  # a magic, a command, a top-level await
+            raise NotShared(f"`{name}` is more than plain Python") from None
+    os.mkdir(home)
+    os.environ.clear()
+    # A fork copies one thread only, so there may be no other.
+    os.environ.update(env, HOME=home, TMPDIR=home, TOKENIZERS_PARALLELISM="false")
+    tempfile.tempdir = None
+    os.chdir(cwd)
+    reseed()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    shown = []
+    InteractiveShell.clear_instance()
+    shell = ZMQInteractiveShell.instance(
+        config=Config({"HistoryManager": {"enabled": False}}), compiler_class=XCachingCompiler
+    )
+    shell.displayhook.session = shell.display_pub.session = session = Recorder()
+    shell.displayhook.pub_socket = shell.display_pub.pub_socket = object()
+    streams = [Stream("stdout", session), Stream("stderr", session)]
+    environment, files = dict(os.environ), sandbox.content([cwd, home])
+    before, (sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), streams
+    for name, source in cells:
+        write(report, running=name)
+        shown.append([])
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # no handler: they end the process
+        signal.setitimer(signal.ITIMER_REAL, 10 * seconds)
+        result = shell.run_cell(source, store_history=True)
+        for stream in streams:
+            stream.flush()
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if error := result.error_before_exec or result.error_in_exec:
+            write(report, failed=[name, f"{type(error).__name__}: {error}"])
+            os._exit(0)
+    sys.stdout, sys.stderr = before
+    if threading.active_count() > 1 or torch and torch.get_num_threads() > 1:
+        raise NotShared("the cells start threads")
+    if sandbox.content([cwd, home]) != files or os.getcwd() != cwd:
+        raise NotShared("the cells write files or change the folder")
+    gc.collect()
+    gc.freeze()
+    write(report, shown=shown)
+    changed = {
+        name: os.environ.get(name)
+        for name in (environment | os.environ).keys() - OWN
+        if os.environ.get(name) != environment.get(name)
+    }
+    return Prepared(shell, streams, changed, random.getstate())
+
+
+class Stream(io.TextIOBase):
+    """What cells print to; in a kernel it is a name for the kernel's own stream."""
+
+    def __init__(self, name, session):
+        self.name, self.session, self.text = name, session, ""
+
+    def write(self, text):
+        self.text += text
+        return len(text)
+
+    def flush(self):
+        if self.text:
+            self.session.send(None, "stream", {"name": self.name, "text": self.text})
+            self.text = ""
+
+
+def write(report, **said):
+    """Replace what stands in the file."""
+    os.ftruncate(report, 0)
+    os.pwrite(report, json.dumps(said).encode(), 0)
+
+
+def reseed():
+    """Draw new random states: a fork starts with its parent's, the same for every kernel."""
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    if "torch" in sys.modules:
+        sys.modules["torch"].seed()

@@ -1,0 +1,293 @@
+"""Before a class is graded: what is not in order is one sentence, and nobody is graded."""
+
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import classes
+import nbformat
+import pytest
+from bad_inputs import LOOP, OPTIMIZER, TEST, cell
+from conftest import ASSIGNMENT, RELEASE, ROOT, Course
+from nbgrader.api import Gradebook
+
+NOTEBOOK = Path(ASSIGNMENT, RELEASE.name)
+
+
+@pytest.fixture
+def course(tmp_path):
+    return Course(classes.course(tmp_path / "course", 3))
+
+
+@pytest.fixture
+def light(tmp_path):
+    """A course whose notebooks take no time, and whose solution gets no points on purpose."""
+    return Course(classes.course(tmp_path / "light", 3, light=True))
+
+
+def graded(course):
+    """Return {student: points of each cell} of the gradebook."""
+    return classes.scores(course.folder)
+
+
+def refused(course, *words, command=("autograder", "grade"), before=0):
+    """Assert that a command grades nobody, and says so in one sentence that holds these words."""
+    status, printed = course.run(*command)
+    assert status == 2, printed
+    sentences = [line for line in printed.splitlines() if "ERROR" in line]
+    assert len(sentences) == 1 and all(word in sentences[0] for word in words), printed
+    assert "Traceback" not in printed
+    assert sum(any(p is not None for p in points.values()) for points in graded(course).values()) == before
+    if command[0] == "autograder":
+        assert (course.folder / "report.html").exists()
+
+
+def change(course, alter, step="solutions"):
+    """Change a notebook of the course; return what puts it back."""
+    path = course.folder / step / NOTEBOOK
+    text = path.read_text()
+    notebook = nbformat.reads(text, 4)
+    alter(notebook)
+    nbformat.write(notebook, path)
+    return lambda: path.write_text(text)
+
+
+def replace(name, old, new):
+    def alter(notebook):
+        assert old in cell(notebook, name).source
+        cell(notebook, name).source = cell(notebook, name).source.replace(old, new)
+
+    return alter
+
+
+def worth(points):
+    return lambda notebook: cell(notebook, TEST).metadata.nbgrader.update(points=points)
+
+
+def add_test(notebook):
+    twin = nbformat.from_dict(cell(notebook, TEST).copy())
+    twin.metadata = {"nbgrader": {**twin.metadata.nbgrader, "grade_id": "test_of_my_own"}}
+    twin.source, twin.id = "assert callable(train_tinybert)", "mine"
+    notebook.cells.insert(notebook.cells.index(cell(notebook, TEST)) + 1, nbformat.from_dict(twin))
+
+
+@pytest.fixture
+def checkout(course, tmp_path, monkeypatch):
+    """The course as a checkout of its own, with its own package and data."""
+    shutil.copytree(ROOT / "autograder", course.folder / "autograder", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "data", course.folder / "data")
+    monkeypatch.setenv("PYTHONPATH", str(course.folder))
+    return course
+
+
+def test_a_missing_model_grades_nobody_and_once_it_is_back_everybody_rightly(checkout):
+    model = checkout.folder / "data" / "tinybert" / "model.safetensors"
+    model.rename(model.with_suffix(".elsewhere"))
+    refused(checkout, "model.safetensors")
+    model.with_suffix(".elsewhere").rename(model)
+    status, printed = checkout.run("autograder", "grade")
+    assert status == 0, printed
+    assert {student: list(row.points.values()) for student, row in checkout.rows().items()} == {
+        "student-0000": [3, 0, 6, 3], "student-0001": [1, 2, 6, 3], "student-0002": [3, 2, 4, 3],
+    }  # fmt: skip
+    model.unlink()  # what is graded stays as it is, though nothing new can be
+    refused(checkout, "model.safetensors", before=3)
+    assert all(row.graded for row in checkout.rows().values())
+
+
+def test_another_checkouts_package_grades_nobody(checkout, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH")
+    for command in (("autograder", "grade"), ("nbgrader", "autograde", ASSIGNMENT)):
+        refused(checkout, "activate the course's environment", command=command)
+
+
+def test_a_changed_rate_points_or_cell_is_named(course):
+    put_back = change(course, replace(OPTIMIZER, "lr=2.5e-3", "lr=1e-3"))
+    for command in (("autograder", "grade"), ("nbgrader", "autograde", ASSIGNMENT)):
+        refused(course, "`test_learning_rate`", "0.001", "0.0025", f"solutions/{NOTEBOOK}", command=command)
+    put_back()
+    for points in (10, 4):
+        put_back = change(course, worth(points))
+        refused(course, f"`{TEST}`", f"{points} points", "6")
+        put_back()
+    put_back = change(course, add_test)
+    refused(course, "`test_of_my_own`")
+    put_back()
+    put_back = change(course, replace("model", "load_tinybert()", "load_tinybert(7)"))
+    refused(course, "`model`")
+    put_back()
+    assert course.run("autograder", "grade")[0] == 0
+    assert len(graded(course)) == 3
+
+
+def test_points_that_the_solution_misses_on_purpose(course):
+    change(course, replace(LOOP, "optimizer.zero_grad()", "pass"))
+    refused(course, f"`{TEST}`", "4 of 6")
+    with open(course.folder / "nbgrader_config.py", "a") as config:
+        config.write(f'\nc.SolutionCheck.expected = {{"{TEST}": 4, "test_loss_history": 3}}\n')
+    status, printed = course.run("autograder", "grade")
+    assert status == 0, printed
+
+
+def test_the_solution_is_graded_once(light):
+    assert light.run("autograder", "grade")[0] == 0
+    change(light, replace(OPTIMIZER, "lr=2.5e-3", "lr=2.5e-3 "))
+    status, printed = light.run("autograder", "grade")
+    assert status == 0 and "graded already" not in printed  # another solution: everybody again
+    status, printed = light.run("autograder", "grade")
+    assert "3 submissions are graded already" in printed
+
+
+def test_a_source_that_is_not_the_release_is_said(light):
+    def ask(notebook):
+        cell(notebook, "ask_smooth").source += " Why?"
+
+    put_back = change(light, ask)
+    refused(light, "has changed since", f"nbgrader generate_assignment {ASSIGNMENT}")
+    assert light.run("nbgrader", "generate_assignment", ASSIGNMENT)[0] == 0
+    assert light.run("autograder", "grade")[0] == 0
+    put_back()
+
+
+def test_cells_that_come_after_submissions_are_said(light):
+    assert light.run("autograder", "grade")[0] == 0
+    release = (light.folder / "notebooks" / NOTEBOOK).read_bytes()
+    put_back = change(light, lambda notebook: notebook.cells.remove(cell(notebook, "reflect_lower")))
+    status, printed = light.run("nbgrader", "generate_assignment", ASSIGNMENT)
+    assert status == 1 and "`reflect_lower`" in printed and "3 submissions" in printed
+    assert "Traceback" not in printed
+    assert (light.folder / "notebooks" / NOTEBOOK).read_bytes() == release  # nothing is half-written
+    put_back()
+    assert light.run("nbgrader", "generate_assignment", ASSIGNMENT)[0] == 0
+    assert "3 submissions are graded already" in light.run("autograder", "grade")[1]
+
+
+def test_a_fresh_clone_grades_without_another_command(tmp_path):
+    course = Course(classes.course(tmp_path / "light", 2, light=True))
+    (course.folder / "gradebook.db").unlink()
+    assert course.run("autograder", "grade")[0] == 0 and len(graded(course)) == 2
+    other = Course(classes.course(tmp_path / "other", 2, light=True))
+    (other.folder / "gradebook.db").unlink()
+    shutil.rmtree(other.folder / "notebooks")
+    assert other.run("autograder", "grade")[0] == 0 and len(graded(other)) == 2
+    (tmp_path / "third").mkdir()
+    third = Course.copy(tmp_path / "third")
+    status, printed = third.run("nbgrader", "generate_assignment", ASSIGNMENT)
+    assert status == 0, printed  # though there is a release, the gradebook is new
+    with Gradebook(f"sqlite:///{third.folder}/gradebook.db", "fine-tuning") as gradebook:
+        assert gradebook.find_assignment(ASSIGNMENT).max_score == 28
+
+
+def test_nothing_submitted_and_unknown_assignments_are_said(light):
+    status, printed = light.run("autograder", "grade", "09_other")
+    assert status == 2 and "no assignment `09_other`" in printed and ASSIGNMENT in printed
+    status, printed = light.run("autograder", "grade", "--student=nobody")
+    assert status == 2 and "nothing to grade" in printed and "nobody" in printed
+    shutil.rmtree(light.folder / "submitted")
+    status, printed = light.run("autograder", "grade")
+    assert status == 2 and "submitted/<student>" in printed and "Traceback" not in printed
+
+
+def test_no_execute_is_refused(light):
+    for command in (("autograder", "grade"), ("nbgrader", "autograde", ASSIGNMENT)):
+        refused(light, "--no-execute", command=(*command, "--no-execute"))
+
+
+def test_a_scheduler_that_nobody_answers_at_is_said_soon(light):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for address in (f"tcp://127.0.0.1:{port}", "nonsense"):
+        refused(light, address, command=("autograder", "grade", "--scheduler", address))
+
+
+def test_a_locked_gradebook_is_waited_for(light):
+    with sqlite3.connect(light.folder / "gradebook.db", isolation_level=None, check_same_thread=False) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        threading.Timer(12, other.execute, ["COMMIT"]).start()
+        status, printed = light.run("autograder", "grade")
+    assert status == 0 and "locked the gradebook" in printed and len(graded(light)) == 3
+
+
+def test_a_gradebook_that_is_none_is_said(light):
+    (light.folder / "gradebook.db").write_text("no database")
+    status, printed = light.run("autograder", "grade")
+    assert status == 2 and "gradebook.db cannot be used" in printed and "Traceback" not in printed
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(light):
+    """The system's answer is made up: what writes a graded notebook finds no room."""
+    program = Path(sys.executable).parent / "autograder"
+    code = (
+        "import errno, os, runpy, sys\n"
+        "from pathlib import Path\n"
+        "from nbconvert.writers import FilesWriter\n"
+        "def full(*_, **__): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'autograded')\n"
+        "FilesWriter.write = full\n"
+        f"sys.argv = ['{program}', 'grade']\n"
+        "from autograder.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=light.folder, capture_output=True, text=True, env=classes.environment()
+    )
+    assert done.returncode == 2 and "The disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert graded(light) == {}
+    assert not [path for path in (light.folder / "autograded").rglob("*") if path.is_file()]
+    assert light.run("autograder", "grade")[0] == 0 and len(graded(light)) == 3
+
+
+def test_the_configuration_that_counts_grades_again(light):
+    assert light.run("autograder", "grade")[0] == 0
+    assert "3 submissions are graded already" in light.run("autograder", "grade", "--workers", "1")[1]
+    for line in ("c.Execute.timeout = 31", 'c.AssignLatePenalties.plugin_class = "late.Penalty"'):
+        (light.folder / "late.py").write_text(
+            "from nbgrader.plugins import BasePlugin\n\nclass Penalty(BasePlugin):\n"
+            "    def late_submission_penalty(self, student, score, seconds):\n        return None\n"
+        )
+        with open(light.folder / "nbgrader_config.py", "a") as config:
+            config.write(f"\n{line}\n")
+        status, printed = light.run("autograder", "grade")
+        assert status == 0 and "graded already" not in printed, printed
+
+
+def test_points_given_by_hand_stay_and_wait_only_if_the_answer_has_changed(light):
+    assert light.run("autograder", "grade")[0] == 0
+    names = "reflect_smooth", ASSIGNMENT, ASSIGNMENT, "student-0001"
+
+    def look(change=lambda grade, comment: None):
+        with Gradebook(f"sqlite:///{light.folder}/gradebook.db", "fine-tuning") as gradebook:
+            grade, comment = gradebook.find_grade(*names), gradebook.find_comment(*names)
+            change(grade, comment)
+            gradebook.db.commit()
+            return grade.manual_score, comment.manual_comment, grade.needs_manual_grade
+
+    def give(grade, comment):
+        grade.manual_score, grade.needs_manual_grade, comment.manual_comment = 1.5, False, "Good."
+
+    look(give)
+    assert light.run("autograder", "grade", "--force")[0] == 0
+    assert look() == (1.5, "Good.", False)
+    path = light.folder / "submitted" / "student-0001" / NOTEBOOK
+    notebook = nbformat.read(path, 4)
+    cell(notebook, "reflect_smooth").source = "Another answer."
+    nbformat.write(notebook, path)
+    assert light.run("autograder", "grade")[0] == 0
+    assert look() == (1.5, "Good.", True)
+
+
+def test_the_report_is_there_even_if_the_grader_fails(light):
+    code = (
+        "import sys\nfrom autograder.grading import grade\n"
+        "def fail(*_): raise RuntimeError('a fault of its own')\n"
+        "grade.Grade.record = fail\n"
+        "sys.argv = ['autograder', 'grade']\nfrom autograder.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=light.folder, capture_output=True, text=True, env=classes.environment()
+    )
+    assert done.returncode == 1 and done.stdout.count("a fault of its own") == 3
+    assert (light.folder / "report.html").read_text().count("a fault of its own") >= 3
