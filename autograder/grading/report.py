@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import is_grade, is_solution
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..verdict import MIME_TYPE
 from .marks import marks, sandbox_of, summary
@@ -94,7 +95,9 @@ def rows(course, assignment):
             update_penalties(gradebook, assignment, (course.parent or course).config)
         except MissingEntry:
             notebooks = []
-        except Exception as reason:  # of the course's own plugin, or nobody may write to the gradebook
+        except SQLAlchemyError:
+            raise
+        except Exception as reason:  # of the course's own plugin
             gradebook.db.rollback()
             stale = [f"The late penalty may be an old one: {type(reason).__name__}: {reason}."]
         cells = graded_cells(notebooks)
