@@ -18,7 +18,9 @@ def marks(row, sandbox):
     if row.withheld:
         found.append(("withheld", f"{counted(row.withheld, 'point')}, until somebody has looked."))
     if row.again:
-        found.append(("look again", f"{counted(row.again, 'test cell')} graded by hand, and changed since."))
+        found.append(
+            ("look again", f"{counted(row.again, 'test cell')} graded by hand, then by machine again.")
+        )
     if row.sandbox is False and sandbox is not False:
         found.append(("no sandbox", "it ran without one."))
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import is_grade, is_solution
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..verdict import MIME_TYPE
 from .marks import marks, sandbox_of, summary
@@ -31,7 +32,7 @@ class Row:
 
     student: str
     points: dict[str, float]  # by test cell, a person's points in place of the machine's
-    manual: dict[str, float | None] = field(default_factory=dict)  # by cell; None waits for a person
+    manual: dict[str, float | None] = field(default_factory=dict)  # by cell that only a person can grade
     mistakes: list[str] = field(default_factory=list)  # sentences about the answer, the cause first
     remarks: list[str] = field(default_factory=list)  # sentences about the file
     not_graded: str | None = None  # a sentence: why what lies in the folder is not
@@ -40,7 +41,8 @@ class Row:
     late: float = 0.0  # seconds
     penalty: float = 0.0  # points
     withheld: float = 0.0  # points held back until somebody has looked
-    again: int = 0  # test cells that a person had graded, and whose answer or result is another since
+    waiting: int = 0  # cells that wait for a person, some with points for an earlier answer
+    again: int = 0  # test cells that a person had graded, and that wait for another look
     sandbox: bool | None = None  # whether it ran in one
     seconds: float | None = None  # that executing it took
     losses: list[float] = field(default_factory=list)  # mean of every epoch, of the student's own run
@@ -57,11 +59,6 @@ class Row:
         """The points that people gave in the cells that only they can grade, None if none yet."""
         given = [points for points in self.manual.values() if points is not None]
         return sum(given) if given or not self.manual else None
-
-    @property
-    def waiting(self):
-        """How many cells wait for a person's grade."""
-        return sum(points is None for points in self.manual.values())
 
     @property
     def grade(self):
@@ -98,7 +95,9 @@ def rows(course, assignment):
             update_penalties(gradebook, assignment, (course.parent or course).config)
         except MissingEntry:
             notebooks = []
-        except Exception as reason:  # of the course's own plugin, or nobody may write to the gradebook
+        except SQLAlchemyError:
+            raise
+        except Exception as reason:  # of the course's own plugin
             gradebook.db.rollback()
             stale = [f"The late penalty may be an old one: {type(reason).__name__}: {reason}."]
         cells = graded_cells(notebooks)
@@ -157,7 +156,9 @@ def fill_in(row, submission, cells):
         if (cell := cells.get(grade.cell_id)) is None:
             continue
         if cell.by_hand:
-            row.manual[cell.label] = None if grade.needs_manual_grade else grade.score
+            unseen = grade.needs_manual_grade and grade.manual_score is None
+            row.manual[cell.label] = None if unseen else grade.score
+            row.waiting += grade.needs_manual_grade
             continue
         row.points[cell.label] = grade.score
         if grade.needs_manual_grade:

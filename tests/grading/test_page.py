@@ -185,7 +185,7 @@ def test_nothing_measured_is_a_dash():
 def test_points_by_hand_stand_apart_and_what_waits_is_no_zero():
     best = {"essay": 2.0, "other": 2.0, "third": 10.0}
     graded, half, none = (
-        columns(row(manual=dict(zip(best, points)), penalty=1.0), best)
+        columns(row(manual=dict(zip(best, points)), waiting=points.count(None), penalty=1.0), best)
         for points in ((2.0, 0.0, 5.0), (2.0, None, 5.0), (None, None, None))
     )
     shown = [
@@ -202,7 +202,7 @@ def test_a_row_is_marked_with_what_sets_it_apart():
         "nothing submitted": {"submitted": False, "graded": False},
         "late: by 1 day 2 hours, penalty 1.5 points.": {"late": 26 * 3600 + 59, "penalty": 1.5},
         "withheld: 6 points, until somebody has looked.": {"withheld": 6.0},
-        "look again: 1 test cell graded by hand, and changed since.": {"again": 1},
+        "look again: 1 test cell graded by hand, then by machine again.": {"again": 1},
         "Graded from a (1).ipynb.": {"remarks": ["Graded from `a (1).ipynb`."]},
     }
     for words, found in marked.items():

@@ -5,15 +5,20 @@ import os
 import re
 from datetime import timedelta
 
+import classes
+import nbformat
 import pytest
+from conftest import ASSIGNMENT, RELEASE, Course
 from gradebooks import BY_HAND, DUE, LESSON, TESTS, lay, make, opened, put
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbgrader.api import Gradebook
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import BasePlugin
 from traitlets.config import Config
 
 from autograder.grading.page import page
 from autograder.grading.penalties import GetGrades
+from autograder.grading.read import grade_id
 from autograder.grading.report import Row, rows, table
 from autograder.grading.state import State
 from autograder.judge import Finding
@@ -121,6 +126,15 @@ def test_points_are_the_gradebooks(tmp_path):
     assert (row.total, row.by_hand, row.waiting, row.grade) == (12.5, 4.0, 1, 16.5)
 
 
+def test_points_for_an_earlier_answer_count_until_somebody_has_looked(tmp_path):
+    course = make(tmp_path, "ada")
+    with opened(course) as gradebook:
+        put(gradebook, "ada", "reflect_one", manual_score=4.0, needs_manual_grade=True)
+        score = gradebook.find_submission(LESSON, "ada").score
+    row = by_student(course)["ada"]
+    assert row.grade == score == 18 and (row.by_hand, row.waiting) == (4, 2)
+
+
 def test_what_waits_for_a_look(tmp_path):
     course = make(tmp_path, "withheld", "looked", "changed")
     with opened(course) as gradebook:
@@ -194,6 +208,7 @@ def test_notes_of_strange_types(tmp_path, notes):
     lay(tmp_path, "autograded", "ada", {f"{LESSON}.ipynb": graded(notes)})
     row = by_student(course)["ada"]
     assert row.total == 14 and row.seconds is None and row.sandbox is None
+    assert "cannot be read" not in str(row.remarks)
     assert all(isinstance(sentence, str) for sentence in row.limits + row.remarks)
 
 
@@ -264,6 +279,36 @@ def test_the_table_stays_within_its_width():
     assert "not graded: word" in words and "late: by 1 day 3 hours" in words and "(+1 more)" in words
     (line,) = (line for line in shown.splitlines() if line.startswith("ben"))
     assert line.split()[1:9] == ["3", "2", "6", "3", "14", "5", "-", "18.75"]
+
+
+# --- A class graded again
+
+
+def test_what_people_gave_stays_and_waits_again_only_where_the_answer_is_new(tmp_path):
+    """By the real command, on notebooks whose cells take no time."""
+    course = Course(classes.course(tmp_path / "light", 2, light=True))
+    url, names = f"sqlite:///{course.folder}/gradebook.db", (ASSIGNMENT, ASSIGNMENT, "student-0000")
+    given = {"reflect_smooth": 2.0, "reflect_adamw": 1.0, "test_learning_rate": 2.0}
+    assert course.run("autograder", "grade")[0] == 0
+    with Gradebook(url, "fine-tuning") as gradebook:
+        for cell, points in given.items():
+            grade = gradebook.find_grade(cell, *names)
+            grade.manual_score, grade.needs_manual_grade = points, False
+        gradebook.db.commit()
+    path = course.folder / "submitted" / names[2] / ASSIGNMENT / RELEASE.name
+    notebook = nbformat.read(path, 4)
+    (answer,) = (cell for cell in notebook.cells if grade_id(cell) == "reflect_adamw")
+    answer.source = "It <b>is</b> [new](javascript:1)."
+    nbformat.write(notebook, path)
+    assert course.run("autograder", "grade", "--force")[0] == 0
+    for _ in range(2):
+        with Gradebook(url, "fine-tuning") as gradebook:
+            grades = {cell: gradebook.find_grade(cell, *names) for cell in given}
+            assert {cell: grade.manual_score for cell, grade in grades.items()} == given
+            assert [cell for cell, grade in grades.items() if grade.needs_manual_grade] == ["reflect_adamw"]
+        row = course.rows()[names[2]]
+        assert (row.total, row.by_hand, row.again) == (2.0, 3.0, 0) and row.waiting >= 1
+        assert course.run("autograder", "grade", "--force")[0] == 0
 
 
 # --- Late penalties follow the points
