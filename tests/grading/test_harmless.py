@@ -226,6 +226,16 @@ if loss > 1: print("C:\\temp")
     assert pictures == {"my_curve.png": {"image/png": PNG}}
 
 
+def test_what_only_other_pages_would_act_on():
+    assert markdown("~~~ Mermaid\ngraph TD\n~~~", {})[0] == f"~~~{JOINER} Mermaid\ngraph TD\n~~~"  # JupyterLab draws it
+    assert markdown(f"<![x](data:image/png;base64,{PNG})>", {})[0].startswith(f"<{JOINER}![x](")
+
+
+def test_no_line_end_hides_a_heading_and_no_length_stops_a_page():
+    assert markdown("Loss\r# test_training_loop", {})[0] == f"Loss\n# {JOINER}test_training_loop"
+    assert len(markdown("\\begin{a}" * 20_000, {})[0]) < 21_000
+
+
 def test_a_picture_that_is_not_there_stops_no_page():
     source, _ = markdown("x <y and ![](attachment:no.png)", {})
     notebook = nbformat.v4.new_notebook(cells=[new_markdown_cell(source)])
