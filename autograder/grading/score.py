@@ -67,8 +67,8 @@ class ScoreCells(NbGraderPreprocessor):
         most = verdict.POINTS[self.examiner.checks[name][0]]
         if points != most:
             raise InstallationFault(
-                f"`{name}` is worth {counted(points, 'point')} in the assignment, its check gives {most:g}: set "
-                f"them to {most:g} in the solution notebook and run `nbgrader generate_assignment`."
+                f"`{name}` is worth {counted(points, 'point')} in the assignment, its check gives {most:g}: "
+                f"set them to {most:g} in the solution notebook and run `nbgrader generate_assignment`."
             )
 
     def scored(self, name, outputs):
