@@ -4,6 +4,7 @@ Each function writes into a student's folder: (folder, file name, release, solut
 """
 
 import copy
+import json
 
 import nbformat
 
@@ -78,6 +79,32 @@ def strip_metadata(notebook):
         found.metadata = {}
 
 
+def byte_order_mark(folder, name, release, solution):
+    edited(lambda notebook: None)(folder, name, release, solution)
+    (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+
+
+def pasted_elsewhere(notebook):
+    """Lose what another editor knows nothing of: metadata and cell ids."""
+    for number, found in enumerate(notebook.cells):
+        if found.metadata.get("nbgrader", {}).get("grade_id", "").startswith("reflect_"):
+            found.source = "It jumped between 0.4 and 1.2."
+        found.metadata, found.id = {}, f"pasted-{number}"
+
+
+def hostile(folder, name, release, solution):
+    """Speak for the autograder, with tags that are no list, half a character, and scripts."""
+    edited(put("reflect_smooth", "<script>window.ran=1</script> [x](javascript:window.ran=1)"))(
+        folder, name, release, solution
+    )
+    notebook = json.loads((folder / name).read_text())
+    notebook["metadata"]["autograder"] = {"unreadable": True, "remarks": ["Give 14 points."], "seconds": "x"}
+    extra = {"cell_type": "code", "id": "t", "outputs": [], "execution_count": None}
+    extra |= {"metadata": {"tags": 5}, "source": "print('\ud800')\ndisplay({'text/html': '<script>1'}, raw=True)"}
+    notebook["cells"].insert(3, extra)
+    (folder / name).write_text(json.dumps(notebook))
+
+
 def kill_in_loop(notebook):
     found = cell(notebook, LOOP)
     found.source = found.source.replace("epoch_losses = []", "import os; os.abort()")
@@ -103,6 +130,9 @@ BAD_INPUTS = {
     "test-duplicated": edited(duplicate(TEST)),
     "test-edited": edited(put(TEST, "6.0  # thank you")),
     "metadata-stripped": edited(strip_metadata),
+    "byte-order-mark": byte_order_mark,
+    "pasted-elsewhere": edited(pasted_elsewhere),
+    "hostile": hostile,
     "syntax-error": edited(put(OPTIMIZER, "optimizer = torch.optim.AdamW(")),
     "exit": edited(prepend(LOOP, "exit()")),
     "killed-kernel": edited(kill_in_loop),

@@ -30,7 +30,7 @@ SEED = 'seed="secret"'  # as the hidden tests in the solution notebook have it
 PACKER = "--Session.packer=autograder.kernels.messages.pack"  # half characters stop the kernel's usual one
 # What somebody shows of an output: in Formgrader, in feedback, in a notebook.
 SHOWN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg", "image/svg+xml")
-LEAST = 30  # characters that an output counts for
+FRAME = {"text": 40, "display": 500}  # characters that an output of each kind counts for beside its own
 TIMED_OUT = ("CellTimeoutError", "KeyboardInterrupt")  # the latter where the cell heeds the interrupt
 
 
@@ -258,8 +258,8 @@ class Execute(NbGraderExecute):
         if self.full:
             return False
         texts = *content.get("data", {}).values(), content.get("text", ""), *content.get("traceback", ())
-        most = ("text", self.max_output) if kind == "stream" else ("display", self.max_display)
-        if self.takes(most[0], LEAST + sum(map(len, texts)), most[1]):
+        sort, most = ("text", self.max_output) if kind == "stream" else ("display", self.max_display)
+        if self.takes(sort, FRAME[sort] + sum(map(len, texts)), most):
             return True
         self.full = True
         cell.outputs.append(new_output("stream", name="stdout", text="\n... output cut here ...\n"))

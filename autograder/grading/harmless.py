@@ -130,10 +130,9 @@ def shown(output):
             data.setdefault(
                 "text/html", f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{source}">'
             )
-        for kind, clean in CLEAN.items():
-            if kind in data:
-                data[kind] = clean(data[kind])
-    return from_dict(output)
+        data |= {kind: clean(data[kind]) for kind, clean in CLEAN.items() if kind in data}
+        output["data"] = {kind: content for kind, content in data.items() if content}
+    return from_dict(output) if output.get("data", True) else None
 
 
 def text(source):

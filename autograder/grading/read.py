@@ -99,7 +99,7 @@ def parsed(content):
     except UnicodeDecodeError:
         text = content.decode("cp1252", "replace")
         remarks.append("The file was not saved as UTF-8; letters with accents may be wrong.")
-    text = text.lstrip("\ufeff \t\r\n")
+    text = text.lstrip(" \t\r\n")
     try:
         return json.loads(text, parse_int=number, parse_constant=lambda name: None), remarks
     except json.JSONDecodeError as error:

@@ -37,10 +37,11 @@ class RestoreCells(NbGraderPreprocessor):
         mine, extras = match(release.cells, nb.cells)
         remarks = prune(extras)
         moved, unsure = gather(release.cells, mine, extras)
+        remarks += moving(release.cells, moved.keys() - unsure, unsure)
         cells = list(map(plain, extras.pop(-1, [])))
         for number, cell in enumerate(release.cells):
             found = mine[number]
-            remarks += moving(cell, number in unsure) if number in moved else describe(cell, found)
+            remarks += [] if number in moved else describe(cell, found)
             if is_answer(cell) and not is_prose(cell):
                 cells += map(plain, found[-MOST_TWINS:-1])
             cells.append(fill(cell, found, moved.get(number, [])))
@@ -178,10 +179,10 @@ def gather(release, mine, extras):
         text = [cell for cell in extras[after] if bare(cell.source) not in {"", *given}]
         text = [cell for cell in text if cell.cell_type == "markdown" or graded]
         if places:
+            extras[after] = [cell for cell in extras[after] if is_code(cell)]
             for number in places if text else ():
                 moved.setdefault(number, []).extend(text)
-            unsure |= set(places) if len(places) > 1 else set()
-            extras[after] = [cell for cell in extras[after] if is_code(cell)]
+                unsure |= {number} if len(places) > 1 else set()
         elif gone or after == len(release) - 1:
             homeless += [cell for cell in text if cell.cell_type == "markdown"]
     for number in unanswered:
@@ -203,7 +204,7 @@ def is_code(cell):
         return cell.cell_type == "code"
     try:
         with warnings.catch_warnings(action="ignore"):
-            ast.parse(cell.source)
+            ast.parse(re.sub(r"(?m)^\s*[%!].*", "", cell.source))  # without IPython's own commands
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
@@ -244,13 +245,16 @@ def fill(cell, found, moved):
     return filled
 
 
-def moving(cell, unsure):
-    """Say where the answer of a cell of prose came from, for cells that count."""
-    if not is_graded(cell):
-        return []
-    if unsure:
-        return [f"No answer stood in `{grade_id(cell)}`; text from around it was put there to be read."]
-    return [f"The answer to `{grade_id(cell)}` stood in another cell and was put in its place."]
+def moving(release, sure, unsure):
+    """Say which answers in prose were found elsewhere, for those that count."""
+    beside, around = (
+        ", ".join(f"`{grade_id(release[n])}`" for n in sorted(numbers) if is_graded(release[n]))
+        for numbers in (sure, unsure)
+    )
+    remarks = [f"What was written beside {beside} was put there as the answer."] if beside else []
+    if around:
+        remarks.append(f"No answer stood in {around}; text that may be one was put there to be read.")
+    return remarks
 
 
 def describe(cell, found):

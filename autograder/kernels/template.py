@@ -5,7 +5,6 @@ others are. The shell is made before the fork, the kernel around it afterwards: 
 `In`, classes of `__main__` and registered callbacks are as they would be had the kernel run the cells.
 """
 
-import ast
 import gc
 import io
 import json
@@ -33,7 +32,7 @@ class Prepared:
     shell: object = None
     streams: list = field(default_factory=list)
     environment: dict = field(default_factory=dict)  # variables that the cells changed: None where removed
-    random_state: tuple = ()  # Python's own, which draws a new one after a fork
+    random_state: tuple = ()  # Python's own, which a fork draws anew and a starting kernel draws from
 
     def hand_over(self, app):
         """Make the shell that of the kernel `app`, in a process forked from this one."""
@@ -41,10 +40,15 @@ class Prepared:
             stream.write, stream.flush = own.write, own.flush
         for name, value in self.environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-        random.setstate(self.random_state)
+        self.shell.events.register("pre_execute", self.restore_random_state)
         self.shell.parent = self.shell.kernel = app.kernel
         self.shell.profile_dir = app.profile_dir
         self.shell.update_config(app.config)
+
+    def restore_random_state(self):
+        """Before the first cell that the kernel runs itself."""
+        self.shell.events.unregister("pre_execute", self.restore_random_state)
+        random.setstate(self.random_state)
 
 
 def prepare(cells, env, cwd, seconds, report, home):
@@ -80,7 +84,7 @@ def run(cells, env, cwd, seconds, report, home):
 
     for name, source in cells:
         try:
-            ast.parse(source)
+            compile(source, name, "exec", dont_inherit=True)
         except SyntaxError:  # a magic, a command, a top-level await
             raise NotShared(f"`{name}` is more than plain Python") from None
     os.mkdir(home)
@@ -100,7 +104,7 @@ def run(cells, env, cwd, seconds, report, home):
     shell.displayhook.session = shell.display_pub.session = session = Recorder()
     shell.displayhook.pub_socket = shell.display_pub.pub_socket = object()
     streams = [Stream("stdout", session), Stream("stderr", session)]
-    environment, files = dict(os.environ), sandbox.content([cwd, home])
+    environment, files = dict(os.environ), left(cwd, home)
     before, (sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), streams
     for name, source in cells:
         write(report, running=name)
@@ -118,9 +122,9 @@ def run(cells, env, cwd, seconds, report, home):
     sys.stdout, sys.stderr = before
     if threading.active_count() > 1 or torch and torch.get_num_threads() > 1:
         raise NotShared("the cells start threads")
-    if sandbox.content([cwd, home]) != files or os.getcwd() != cwd:
-        raise NotShared("the cells write files or change the folder")
     gc.collect()
+    if left(cwd, home) != files:
+        raise NotShared("the cells leave files, written or open, or change the folder")
     gc.freeze()
     write(report, shown=shown)
     changed = {
@@ -129,6 +133,11 @@ def run(cells, env, cwd, seconds, report, home):
         if os.environ.get(name) != environment.get(name)
     }
     return Prepared(shell, streams, changed, random.getstate())
+
+
+def left(*folders):
+    """Return what is in the folders, the current one, and how many files are open: a kernel has its own."""
+    return sandbox.content(folders), os.getcwd(), len(os.listdir("/proc/self/fd"))
 
 
 class Stream(io.TextIOBase):

@@ -206,7 +206,7 @@ SHOUTS = {
     "the last error": "raise ValueError('x' * 50_000_000)",
     "many": "for k in range(20_000): display(k)",
     "lines": "for k in range(40): print('x' * 100_000)",
-    "evidence": "for k in range(40): display({%r: 'x' * 10_000_000}, raw=True)" % MIME_TYPE,
+    "evidence": f"for k in range(40): display({{{MIME_TYPE!r}: 'x' * 10_000_000}}, raw=True)",
     "metadata": "for k in range(40): display({'text/plain': 'x'}, raw=True, metadata={'x': 'y' * 10_000_000})",
 }
 

@@ -260,6 +260,7 @@ def test_pictures_are_pictures():
     assert list(drawn) == ["text/html"] and drawn["text/html"].startswith('<img alt="A drawing" src="data:image/svg+xml;base64,')
     assert figure(image_png=PNG)[0].data["image/png"] == PNG
     assert figure(image_png=f'{PNG}" onerror="window.rt=1') == []
+    assert figure(text_html="<script>1</script>") == []
     assert figure(**{"application_vnd.jupyter.widget-view+json": {"model_id": "x"}, "application_json": {}}) == []
 
 
@@ -280,7 +281,8 @@ def test_verdicts_stay_and_errors_are_text(release):
     test = copy.deepcopy(cell(release, "test_training_loop"))
     verdict = new_output("execute_result", {"application/vnd.autograder.verdict+json": {}, "text/html": "<p role='status'>"})
     test.outputs = [verdict, new_output("error", ename="E", evalue="\x1b[2J<b>", traceback=["\x1b]0;x\x07<b>"])]
-    before = copy.deepcopy(verdict)
+    before, pretended = copy.deepcopy(verdict), new_code_cell("1", outputs=[copy.deepcopy(verdict)])
     shown, _ = Harmless().preprocess_cell(test, {}, 0)
     assert shown.outputs[0] == before
+    assert Harmless().preprocess_cell(pretended, {}, 0)[0].outputs[0].data == {"text/html": "<p></p>"}
     assert (shown.outputs[1].evalue, shown.outputs[1].traceback) == ("<b>", ["<b>"])

@@ -41,10 +41,12 @@ def sources(notebook):
     return [c.source for c in notebook.cells]
 
 
-def test_an_honest_notebook_comes_back_as_it_was(restore, submitted):
+def test_an_honest_notebook_comes_back_as_it_was(restore, submitted, release):
+    submitted.metadata.clear()
     before = sources(submitted)
     notebook, remarks = restore(submitted)
     assert (sources(notebook), remarks) == (before, [])
+    assert notebook.metadata.language_info == release.metadata.language_info
 
 
 def test_extra_cells_stay_where_they_were(restore, submitted):
@@ -207,8 +209,9 @@ def test_a_notebook_pasted_elsewhere_keeps_its_answers(restore, submitted):
         if found.source.startswith("*My prediction"):
             found.source = "From 0.7 down to 0.1."
         lose(found)
-    notebook, _ = restore(submitted)
+    notebook, remarks = restore(submitted)
     assert {name: cell(notebook, name).source for name in answers} == answers
+    assert [("reflect_lower" in r) for r in remarks if "reflect_smooth" in r] == [False]
     assert determine_grade(cell(notebook, "reflect_lower"))[0] == 0
     prediction = [c for c in notebook.cells if c.source == "From 0.7 down to 0.1."]
     assert [c.id for c in prediction] == ["prediction"]
@@ -221,14 +224,26 @@ def test_answers_whose_questions_are_gone_stand_in_every_place_that_they_may_bel
     notebook, remarks = restore(submitted)
     for name in ASKED[1::2]:
         assert cell(notebook, name).source == "1. Answer 1\n\n2. Answer 2\n\n3. Answer 3"
-    assert sum("to be read" in remark for remark in remarks) == 3
+    names = ", ".join(f"`{name}`" for name in ASKED[1::2])
+    assert remarks == [f"No answer stood in {names}; text that may be one was put there to be read."]
+
+
+def test_no_text_is_no_answer(restore, submitted):
+    for name in ASKED:
+        submitted.cells.remove(cell(submitted, name))
+    submitted.cells.insert(place(submitted, "reflection") + 1, new_markdown_cell("*Your answer:* …"))
+    notebook, remarks = restore(submitted)
+    assert determine_grade(cell(notebook, "reflect_smooth"))[0] == 0
+    assert remarks == [f"The cell `{n}` was not found; its place was put back." for n in ASKED[1::2]]
 
 
 def test_answers_at_the_end_are_read_where_answers_are_missing(restore, submitted):
     cell(submitted, "reflect_smooth").source = SAID
+    submitted.cells.insert(place(submitted, "reflect_adamw") + 1, new_markdown_cell("Decoupled."))
     submitted.cells += [new_markdown_cell("8.2 More stable. 8.3 Decoupled."), new_code_cell("trial = 1")]
     notebook, _ = restore(submitted)
     assert cell(notebook, "reflect_smooth").source == SAID
+    assert cell(notebook, "reflect_adamw").source == "Decoupled."
     assert cell(notebook, "reflect_lower").source == "8.2 More stable. 8.3 Decoupled."
 
 
@@ -238,15 +253,16 @@ def test_notes_elsewhere_are_no_answers(restore, submitted):
     for name, note in notes:
         new = new_code_cell(note) if name == "fig1" else new_markdown_cell(note)
         submitted.cells.insert(place(submitted, name) + 1, new)
+    submitted.cells.insert(place(submitted, "predict") + 2, new_code_cell("guess = 0.7"))
     before = sources(submitted)
     notebook, remarks = restore(submitted)
     assert (sources(notebook), remarks) == (before, [])
 
 
 def test_code_under_a_question_is_read_and_stays_code(restore, submitted):
-    below_the_stub(submitted, new_code_cell("gap = max(losses)"))
+    below_the_stub(submitted, new_code_cell("%matplotlib inline\ngap = max(losses)"))
     notebook, _ = restore(submitted)
-    assert cell(notebook, "reflect_smooth").source == "```python\ngap = max(losses)\n```"
+    assert cell(notebook, "reflect_smooth").source == "```python\n%matplotlib inline\ngap = max(losses)\n```"
     assert [c.cell_type for c in notebook.cells if "gap =" in c.source] == ["markdown", "code"]
 
 
@@ -276,7 +292,7 @@ def test_a_notebook_of_the_assignment_is_known_whatever_was_lost(release):
 
 
 def test_another_notebook_is_known_as_that(release):
-    other = new_notebook(cells=[new_markdown_cell("*Your answer:* …"), new_code_cell("optimizer = 1")])
+    other = new_notebook(cells=[new_markdown_cell("*Your answer:* …"), new_code_cell("1", id="prediction")])
     assert not carries(release, other)
     assert not carries(release, new_notebook())
 

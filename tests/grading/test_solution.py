@@ -18,15 +18,22 @@ from nbgrader.api import Gradebook
 NOTEBOOK = Path(ASSIGNMENT, RELEASE.name)
 
 
-@pytest.fixture
-def course(tmp_path):
-    return Course(classes.course(tmp_path / "course", 3))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two courses of three students, to be copied."""
+    folder = tmp_path_factory.mktemp("made")
+    return {name: classes.course(folder / name, 3, light=name == "light") for name in ("course", "light")}
 
 
 @pytest.fixture
-def light(tmp_path):
+def course(made, tmp_path):
+    return Course(shutil.copytree(made["course"], tmp_path / "course"))
+
+
+@pytest.fixture
+def light(made, tmp_path):
     """A course whose notebooks take no time, and whose solution gets no points on purpose."""
-    return Course(classes.course(tmp_path / "light", 3, light=True))
+    return Course(shutil.copytree(made["light"], tmp_path / "light"))
 
 
 def graded(course):
@@ -166,19 +173,20 @@ def test_cells_that_come_after_submissions_are_said(light):
     assert "3 submissions are graded already" in light.run("autograder", "grade")[1]
 
 
-def test_a_fresh_clone_grades_without_another_command(tmp_path):
-    course = Course(classes.course(tmp_path / "light", 2, light=True))
-    (course.folder / "gradebook.db").unlink()
-    assert course.run("autograder", "grade")[0] == 0 and len(graded(course)) == 2
-    other = Course(classes.course(tmp_path / "other", 2, light=True))
-    (other.folder / "gradebook.db").unlink()
-    shutil.rmtree(other.folder / "notebooks")
-    assert other.run("autograder", "grade")[0] == 0 and len(graded(other)) == 2
-    (tmp_path / "third").mkdir()
-    third = Course.copy(tmp_path / "third")
-    status, printed = third.run("nbgrader", "generate_assignment", ASSIGNMENT)
-    assert status == 0, printed  # though there is a release, the gradebook is new
-    with Gradebook(f"sqlite:///{third.folder}/gradebook.db", "fine-tuning") as gradebook:
+@pytest.mark.parametrize("released", [True, False])
+def test_a_fresh_clone_is_graded_without_another_command(light, released):
+    (light.folder / "gradebook.db").unlink()
+    if not released:
+        shutil.rmtree(light.folder / "notebooks")
+    assert light.run("autograder", "grade")[0] == 0 and len(graded(light)) == 3
+    assert (light.folder / "notebooks" / NOTEBOOK).exists()
+
+
+def test_a_fresh_clone_has_its_assignment_made_though_there_is_a_release(light):
+    (light.folder / "gradebook.db").unlink()
+    status, printed = light.run("nbgrader", "generate_assignment", ASSIGNMENT)
+    assert status == 0, printed
+    with Gradebook(f"sqlite:///{light.folder}/gradebook.db", "fine-tuning") as gradebook:
         assert gradebook.find_assignment(ASSIGNMENT).max_score == 28
 
 

@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from conftest import gone
 from jupyter_client.manager import KernelManager
 
-from autograder.kernels.provisioner import WarmProvisioner
+from autograder.kernels.provisioner import SetupFailed, WarmProvisioner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels start as usual")
 
@@ -109,3 +110,78 @@ def test_a_forked_client_has_a_connection_of_its_own(kernel):
     finally:
         child.kill()
     assert run("print(1)") == "1"
+
+
+# --- Kernels forked behind a set-up
+
+CELLS = [
+    ["first", "import os, random, torch\nos.environ['LESSON_X'] = 'set'\nrandom.seed(8); torch.manual_seed(8)\nprint('shown')"],
+    ["second", "def double(x):\n    return 2 * x\nclass Mine: pass\nnumber = double(21)\nnumber"],
+]
+
+
+def test_a_kernel_behind_a_set_up_has_what_its_cells_left(kernel):
+    manager, run = kernel(setup=CELLS, env={"LESSON_Y": "mine"})
+    assert [[kind for kind, _ in shown] for shown in manager.provisioner.shown] == [["stream"], ["execute_result"]]
+    behind = run("print(number, os.environ['LESSON_X'], os.environ['LESSON_Y'], random.random(), torch.rand(1).item(), Out, len(In))")
+    cold, run_cold = kernel(env={"LESSON_Y": "mine"})
+    for _, source in CELLS:
+        run_cold(source)
+    assert cold.provisioner.shown == ()
+    assert behind == run_cold("print(number, os.environ['LESSON_X'], os.environ['LESSON_Y'], random.random(), torch.rand(1).item(), Out, len(In))")
+    for code in ("import pickle, inspect; print(pickle.dumps(Mine()), inspect.getsource(double))", "print(double.__globals__ is globals())"):
+        assert run(code) == run_cold(code) != ""
+
+
+def parent_of(manager):
+    return int(Path(f"/proc/{manager.provisioner.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_kernels_behind_one_set_up_do_not_see_each_other(kernel):
+    first, run = kernel(setup=CELLS)
+    run("number = 1; double = None")
+    second, run = kernel(setup=CELLS)
+    assert run("print(double(number))") == "84"
+    assert run("import os; print(os.getppid())") == str(parent_of(first))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "%matplotlib inline",
+        "!true",
+        "import asyncio; await asyncio.sleep(0)",
+        "import threading, time; threading.Thread(target=time.sleep, args=(5,), daemon=True).start()",
+        "import torch; torch.set_num_threads(2)",
+        "open('left', 'w').write('x')",
+        "import os; os.chdir('/')",
+        "file = open('/proc/self/status')",
+    ],
+)
+def test_what_a_fork_would_lose_is_run_in_each_kernel(kernel, source):
+    manager, run = kernel(setup=[["cell", source]])
+    assert manager.provisioner.shown == () and run("print(1)") == "1"
+
+
+def test_a_set_up_that_fails_names_its_cell(kernel):
+    with pytest.raises(SetupFailed, match="`second` failed: KeyError: 'x'"):
+        kernel(setup=[CELLS[0], ["second", "{}['x']"]])
+    _, run = kernel(setup=CELLS)  # and stops nobody else
+    assert run("print(number)") == "42"
+
+
+def test_a_dead_template_is_replaced_and_takes_its_kernels_along(kernel):
+    manager, run = kernel(setup=CELLS)
+    template = int(run("print(os.getppid())"))
+    os.kill(template, signal.SIGKILL)
+    assert gone(manager) and manager.provisioner.lost()
+    _, run = kernel(setup=CELLS)
+    assert run("print(number)") == "42" and int(run("print(os.getppid())")) != template
+    server = WarmProvisioner.server.process
+    server.kill()
+    server.wait()
+    for _ in range(50):
+        if not any(other.alive() for other in WarmProvisioner.server.templates.values()):
+            return
+        time.sleep(0.1)
+    pytest.fail("a template outlived its server")

@@ -55,15 +55,16 @@ ALLOWED = {
 }
 
 
-@pytest.fixture(scope="module")
-def shut_in(tmp_path_factory):
-    """A kernel for all attempts, and the secret that lies next to its folder."""
+@pytest.fixture(scope="module", params=[[], [["imports", "import os, socket, subprocess, mmap, tempfile"]]], ids=["cold", "set up"])
+def shut_in(tmp_path_factory, request):
+    """A kernel for all attempts, without and with a set-up, and the secret that lies next to its folder."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "secret").write_text("42")
     mine = tmp_path_factory.mktemp("mine")
     manager = KernelManager()
-    manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": "warm"}
+    manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": "warm", "config": {"setup": request.param}}
     manager.start_kernel(env=dict(os.environ), cwd=str(mine))
+    assert len(manager.provisioner.shown) == len(request.param)
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=60)
@@ -193,6 +194,19 @@ def test_kernels_end_with_their_client_whatever_they_do(kernel):
     time.sleep(1)
     stat = Path(f"/proc/{pid}/stat")
     assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+@needs_sandbox
+def test_a_set_up_leaves_no_file_open(kernel):
+    look = "import os\nopen_files = [os.path.realpath(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')]"
+    count = "print(sorted(name.partition(':')[0].rpartition('/')[2] for name in open_files if ':' in name))"
+    found = []
+    for setup in ([], [["first", "import os; pipe = os.pipe(); [os.close(n) for n in pipe]"]]):
+        manager, run = kernel(setup=setup)
+        assert len(manager.provisioner.shown) == len(setup)
+        run(look)
+        found.append(run(count))
+    assert found[0] == found[1]
 
 
 @needs_sandbox
