@@ -13,6 +13,7 @@ from .. import evidence, verdict
 from .examiner import Examiner, withheld
 from .execute import TIMED_OUT, Execute, error
 from .faults import InstallationFault
+from .marks import counted
 from .read import KEY, grade_id
 from .reference import Reference
 
@@ -66,8 +67,8 @@ class ScoreCells(NbGraderPreprocessor):
         most = verdict.POINTS[self.examiner.checks[name][0]]
         if points != most:
             raise InstallationFault(
-                f"`{name}` is worth {points:g} points in the assignment, its check gives {most:g}: set the "
-                f"cell's points in the solution notebook to {most:g} and run `nbgrader generate_assignment`."
+                f"`{name}` is worth {counted(points, 'point')} in the assignment, its check gives {most:g}: "
+                f"set them to {most:g} in the solution notebook and run `nbgrader generate_assignment`."
             )
 
     def scored(self, name, outputs):

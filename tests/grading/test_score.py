@@ -107,7 +107,8 @@ def checked(name, points):
     [
         ("test_new", 6, ["`test_new` is no check of this lesson", "`test_training_loop`"]),
         ("test_training_loop", 8, ["`test_training_loop`", "8 points", "6", "solution notebook"]),
-        ("test_learning_rate", 2.5, ["`test_learning_rate`", "2.5 points", "set the cell's points", "to 2 "]),
+        ("test_learning_rate", 2.5, ["`test_learning_rate`", "2.5 points", "to 2 "]),
+        ("test_loss_history", 1, ["`test_loss_history`", "1 point ", "to 3 "]),
     ],
 )
 @pytest.mark.parametrize("unreadable", [False, True])
