@@ -185,18 +185,20 @@ class WarmProvisioner(LocalProvisioner):
     def fork_template(self, server, request):
         """Return a ForkedKernel in which the set-up cells have been run, None if it is not to be had."""
         own = {"HOME", "TMPDIR"}
-        template = server.template(
-            cells=self.setup,
-            env={name: value for name, value in request["env"].items() if name not in own},
-            cwd=request["cwd"],
-            seconds=self.setup_seconds,
-        )
+        env = {name: value for name, value in request["env"].items() if name not in own}
+        template, kernel, said = None, None, {}
         try:
+            template = server.template(
+                cells=self.setup, env=env, cwd=request["cwd"], seconds=self.setup_seconds
+            )
             kernel = template.fork(request)
-        except (RuntimeError, OSError):
-            said = template.said()
+        except (RuntimeError, OSError):  # it has ended: by a cell of its, or for reasons of its own
+            said = template.said() if template else {}
+        if "running" in said:
             late = f"it ended its process or took more than {self.setup_seconds:g} seconds"
-            raise SetupFailed(*said.get("failed", (said.get("running"), late))) from None
+            raise SetupFailed(said["running"], late)
+        if "failed" in said:
+            raise SetupFailed(*said["failed"])
         self.shown = template.said()["shown"] if kernel else ()
         return kernel
 

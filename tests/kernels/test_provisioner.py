@@ -11,7 +11,7 @@ import pytest
 from conftest import gone
 from jupyter_client.manager import KernelManager
 
-from autograder.kernels.provisioner import SetupFailed, WarmProvisioner
+from autograder.kernels.provisioner import ForkServer, SetupFailed, Template, WarmProvisioner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels start as usual")
 
@@ -185,3 +185,17 @@ def test_a_dead_template_is_replaced_and_takes_its_kernels_along(kernel):
             return
         time.sleep(0.1)
     pytest.fail("a template outlived its server")
+
+
+def test_a_template_that_dies_in_between_costs_only_its_head_start(kernel, monkeypatch):
+    first, _ = kernel(setup=CELLS)
+    fork = ForkServer.fork
+
+    def late(server, request):
+        if isinstance(server, Template):
+            os.kill(parent_of(first), signal.SIGKILL)
+        return fork(server, request)
+
+    monkeypatch.setattr(ForkServer, "fork", late)
+    manager, run = kernel(setup=CELLS)
+    assert manager.provisioner.shown == () and run("print(1)") == "1"
