@@ -11,7 +11,7 @@ from distributed.utils import get_mp_context
 
 from .faults import InstallationFault
 
-REACHED_IN = 8  # seconds; who waits longer has the wrong address
+REACHED_IN = 6  # seconds; who waits longer has the wrong address
 AHEAD = 4  # jobs that the cluster knows of for each of its threads, so that none waits for work
 
 SETTINGS = {

@@ -139,6 +139,8 @@ class Grade(Autograde):
 
     def start(self):
         """Grade the class. Raises InstallationFault if nobody can be graded, NotGraded if nobody is there."""
+        if self.course.notebook_id != "*":
+            raise InstallationFault("A submission is graded as a whole: leave --notebook out.")
         with chdir(self.course.root):
             must_run(self.course, self.config)
             self.init_notebooks()
@@ -147,7 +149,7 @@ class Grade(Autograde):
     def convert_notebooks(self):
         """Grade every submission that is new or changed; with --force, every one."""
         todo = dict(self.students)
-        if not self.force and self.state.solution == self.assignment_key:
+        if not self.force and self.state.solution == self.check_key:
             todo = {s: folder for s, folder in todo.items() if not self.is_done(s, folder)}
         if len(todo) < len(self.students):
             print(f"{len(self.students) - len(todo)} submissions are graded already and unchanged.")
@@ -174,9 +176,9 @@ class Grade(Autograde):
             def run(jobs):
                 return cluster.run(client, execute, jobs, self.executing, config)
 
-            if self.state.solution != self.assignment_key:
+            if self.state.solution != self.check_key:
                 solution.check(self, run)
-                self.state.solution = self.assignment_key
+                self.state.solution = self.check_key
                 students = {s: f for s, f in students.items() if self.force or not self.is_done(s, f)}
             bar = stack.enter_context(
                 tqdm(total=len(students), desc="grading", unit="submission", smoothing=0.1)
@@ -219,7 +221,7 @@ class Grade(Autograde):
             key = self.key(receive(student, folder, self.course))
             graded = Path(super()._format_dest(self.assignment, student))
             found = [json.loads(path.read_text())["metadata"][KEY] for path in graded.glob("*.ipynb")]
-        except (NotGraded, OSError, ValueError, KeyError, TypeError):
+        except Exception:  # whatever it is, grading it will tell
             return False
         return bool(found) and all(notes.get("key") == key for notes in found)
 
@@ -235,6 +237,11 @@ class Grade(Autograde):
     @cached_property
     def assignment_key(self):
         return solution.key(self.course, self.config)
+
+    @cached_property
+    def check_key(self):
+        """What the solution's check depends on: also the machine, and what is installed there."""
+        return f"{self.assignment_key} {solution.environment()} {self.scheduler}"
 
     def key(self, submission):
         """Return a digest of all that a grade depends on."""
@@ -272,8 +279,10 @@ class Grade(Autograde):
             sanitized[name] = nbformat.writes(notebook)
             solutions[name] = solution_of(self.course, resources["nbgrader"])
         kept = self.exclude_overwriting.get(self.assignment, [])
-        files = submission.files | {n: c for n, c in self.own_files.items() if n not in kept}
-        return Job(self.assignment, submission.student, key, sanitized, solutions, files)
+        own = {name: content for name, content in self.own_files.items() if name not in kept}
+        taken = [*own, *(f"{name}.ipynb" for name in sanitized)]
+        files = {path: content for path, content in submission.files.items() if not in_the_way(path, taken)}
+        return Job(self.assignment, submission.student, key, sanitized, solutions, files | own)
 
     @property
     def releases(self):
@@ -362,6 +371,11 @@ class Grade(Autograde):
         os.rename(self._format_dest(assignment, student), place)
 
 
+def in_the_way(path, taken):
+    """Whether a file would have to be a folder, or lie in one that is a file."""
+    return any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in taken)
+
+
 class CheckedExporter(SubmissionExporter):
     """The exporter of `nbgrader autograde`, which makes it first of all, before it touches anything."""
 
@@ -402,11 +416,11 @@ def before(autograde):
     with chdir(course.root):
         must_run(course, config)
         grade = Grade(coursedir=course, parent=autograde.parent)
-        if grade.state.solution != grade.assignment_key:
+        if grade.state.solution != grade.check_key:
             solution.check(
                 grade, lambda jobs: [(job, attempted(job, grade.executing, config)) for job in jobs]
             )
-            grade.state.solution = grade.assignment_key
+            grade.state.solution = grade.check_key
             grade.state.save()
         return grade.prepared
 

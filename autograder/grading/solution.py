@@ -6,6 +6,9 @@ import inspect
 import json
 import logging
 import os
+import platform
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +22,7 @@ from nbgrader.utils import determine_grade, find_all_files, is_grade, is_solutio
 from traitlets import Dict
 from traitlets.config import LoggingConfigurable
 
+from ..kernels import sandbox
 from ..lesson import data_folder
 from ..verdict import MIME_TYPE
 from .faults import InstallationFault
@@ -54,9 +58,17 @@ def key(course, config):
     add_folder(digest, PACKAGE, ["__pycache__", "data"])
     for name in ("reviews", "tinybert"):
         add_folder(digest, data_folder() / name, ["build", "*.png", "*.md"])
+    lesson = sorted(item for item in os.environ.items() if item[0].startswith("LESSON_"))
+    digest.update(json.dumps(lesson).encode())
     counts = {name: section for name, section in config.items() if name not in NO_MATTER}
     digest.update(json.dumps(counts, sort_keys=True, default=describe).encode())
     return digest.hexdigest()
+
+
+def environment():
+    """Return what else decides whether a solution gets its points: the machine, and what is installed."""
+    installed = [f"{name} {version(name)}" for name in ("torch", "transformers", "datasets", "nbclient")]
+    return f"{platform.node()} {sys.prefix} {sandbox.missing()} {' '.join(installed)}"
 
 
 def add_folder(digest, folder, ignore):

@@ -11,7 +11,7 @@ class State:
     """What the last runs said of one assignment.
 
     not_graded: {student: one sentence that says why}. solution: the key under which the solution got
-    every point; see `solution`.
+    every point; see `Grade.check_key`.
     """
 
     def __init__(self, root, assignment):

@@ -205,6 +205,20 @@ def test_no_execute_is_refused(light):
         refused(light, "--no-execute", command=(*command, "--no-execute"))
 
 
+def test_without_a_sandbox_the_command_and_the_report_say_so(light, tmp_path, monkeypatch):
+    (tmp_path / "landlockpy.py").write_text("raise ImportError('there is none here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for command in (("autograder", "grade", "--student=student-0001"), ("nbgrader", "autograde", ASSIGNMENT, "--force")):
+        status, printed = light.run(*command)
+        assert status == 0 and "No sandbox, because there is none here" in printed, printed
+    assert light.run("autograder", "report")[0] == 0
+    assert "None ran in a sandbox" in (light.folder / "report.html").read_text()
+
+
+def test_a_part_of_a_submission_is_refused(light):
+    refused(light, "--notebook", command=("autograder", "grade", "--notebook=x"))
+
+
 def test_a_scheduler_that_nobody_answers_at_is_said_soon(light):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
