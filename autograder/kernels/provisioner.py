@@ -192,6 +192,7 @@ class WarmProvisioner(LocalProvisioner):
                 cells=self.setup, env=env, cwd=request["cwd"], seconds=self.setup_seconds
             )
             kernel = template.fork(request)
+            said = template.said() if kernel is None else {}
         except (RuntimeError, OSError):  # it has ended: by a cell of its, or for reasons of its own
             said = template.said() if template else {}
         if "running" in said:
@@ -199,6 +200,8 @@ class WarmProvisioner(LocalProvisioner):
             raise SetupFailed(said["running"], late)
         if "failed" in said:
             raise SetupFailed(*said["failed"])
+        if kernel is None:
+            self.log.info("The set-up is run in the kernel: %s.", said.get("cold", "its template has ended"))
         self.shown = template.said()["shown"] if kernel else ()
         return kernel
 
