@@ -90,14 +90,14 @@ def test_attack_gains_nothing(course, name):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_is_named(course, name):
     row = course.found[name]
-    said = " ".join(row.mistakes + row.limits).lower()
+    said = " ".join(row.said + row.limits).lower()
     assert any(words in said for words in header(ATTACKS[name], "Named").lower().split(" or ")), said
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_honest_submission_after_it_is_right(course, name):
     row = course.found[f"{name}.honest"]
-    assert row.total == 14 and row.mistakes == [] and row.limits == [], row
+    assert row.total == 14 and row.said == [] and row.limits == [], row
 
 
 def test_nothing_else_has_changed(course):

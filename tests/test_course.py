@@ -25,13 +25,13 @@ SAMPLE = {
 
 BAD = {
     "not-a-notebook": ([0, 0, 0, 0], "holds no JSON"),
-    "binary": ([0, 0, 0, 0], "binary"),
+    "binary": ([0, 0, 0, 0], "is a PDF"),
     "json-but-no-notebook": ([0, 0, 0, 0], "no cells"),
     "truncated": ([0, 0, 0, 0], "breaks off"),
     "empty-folder": ([0, 0, 0, 0], "folder is empty"),
     "wrong-name": ([0, 0, 0, 0], "only `Untitled1.ipynb`"),
-    "no-loop-cell": ([3, 2, 0, 0], "`todo2_train_tinybert` was deleted"),
-    "test-deleted": (FULL, "`test_training_loop` was deleted"),
+    "no-loop-cell": ([3, 2, 0, 0], "`todo2_train_tinybert` was not found"),
+    "test-deleted": (FULL, "`test_training_loop` was not found"),
     "test-duplicated": (FULL, "`test_training_loop` is there 2 times"),
     "test-edited": (FULL, "`test_training_loop` was edited"),
     "metadata-stripped": (FULL, "lost its nbgrader metadata"),
@@ -40,6 +40,9 @@ BAD = {
     "killed-kernel": ([3, 2, 0, 0], "kernel ended"),
     "enormous-output": (FULL, None),
     "warnings": (FULL, None),
+    "byte-order-mark": (FULL, None),
+    "hostile": (FULL, None),
+    "pasted-elsewhere": (FULL, "What was written beside"),
 }
 
 
@@ -50,11 +53,11 @@ BAD = {
 )
 def test_row(courses, course, student, points, words):
     row = courses[course].rows()[student]
-    assert list(row.points.values()) == points, row.mistakes
+    assert list(row.points.values()) == points, row.said
     if words is None:
-        assert row.mistakes == []
+        assert row.said == []
     else:
-        assert words in " ".join(row.mistakes)
+        assert words in " ".join(row.said)
 
 
 def test_one_mistake_is_one_sentence(courses):

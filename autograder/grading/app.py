@@ -141,15 +141,15 @@ class Report(Command):
     )
 
     def run(self, assignment):
-        print(report.table(*report.rows(self.coursedir, assignment)))
-        write_report(self.coursedir, assignment)
+        print(report.table(*write_report(self.coursedir, assignment)))
 
 
 def write_report(coursedir, assignment):
-    """Write report.html to the course's root folder."""
+    """Write report.html to the course's root folder; return what it shows."""
     found = patiently(report.rows, coursedir, assignment)
     Path("report.html").write_text(page(assignment, *found), encoding="utf-8")
     print("report.html: the class on one page.")
+    return found
 
 
 class Release(Command):

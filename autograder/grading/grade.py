@@ -167,7 +167,6 @@ class Grade(Autograde):
         """Keep the cluster supplied with submissions and record what comes back."""
         config = copy.deepcopy(self.config)
         config.Execute.secret = read_secret()  # workers may be elsewhere
-        config.Execute.prepared = self.prepared
         if not self.scheduler:
             WarmProvisioner.share(config=self.config)
         with ExitStack() as stack:
@@ -177,9 +176,11 @@ class Grade(Autograde):
                 return cluster.run(client, execute, jobs, self.executing, config)
 
             if self.state.solution != self.check_key:
+                # Its kernel starts cold: a set-up that all share runs outside of the sandbox.
                 solution.check(self, run)
                 self.state.solution = self.check_key
                 students = {s: f for s, f in students.items() if self.force or not self.is_done(s, f)}
+            config.Execute.prepared = self.prepared
             bar = stack.enter_context(
                 tqdm(total=len(students), desc="grading", unit="submission", smoothing=0.1)
             )

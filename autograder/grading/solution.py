@@ -1,12 +1,15 @@
 """Before a class is graded: whether the assignment is in order, and its own solution gets every point."""
 
 import difflib
+import errno
 import hashlib
 import inspect
 import json
 import logging
 import os
 import platform
+import shutil
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -92,10 +95,15 @@ def describe(value):
 def must_be_here(course):
     """Raise InstallationFault if the course is a checkout, and the package in use is another's."""
     own = Path(course.root, PACKAGE.name)
-    if (own / "__init__.py").exists() and not own.samefile(PACKAGE):
+    if not (own / "__init__.py").exists():
+        return
+    # As kernels find it: nbgrader has the course's folder on its own path, whatever is installed.
+    ask = [sys.executable, "-P", "-c", f"import {PACKAGE.name}; print({PACKAGE.name}.__file__)"]
+    found = subprocess.run(ask, cwd=os.sep, capture_output=True, text=True).stdout.strip()
+    if not found or not own.samefile(Path(found).parent):
         raise InstallationFault(
-            f"The package in use is {PACKAGE}, and this course has its own in {own}: activate the course's "
-            "environment (source .venv/bin/activate) and grade again."
+            f"The package in use is {found and Path(found).parent or 'not installed'}, and this course has "
+            f"its own in {own}: activate the course's environment (source .venv/bin/activate)."
         )
 
 
@@ -143,6 +151,8 @@ def generate(converter, course):
     try:
         GenerateAssignment(coursedir=course, parent=converter.parent).start()
     except (NbGraderException, SystemExit):
+        if shutil.disk_usage(course.release_directory).free < 2**20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise InstallationFault(
             f"No assignment can be made from {course.source_directory}/{name}: "
             f"`nbgrader generate_assignment {name}` says why."

@@ -56,14 +56,14 @@ def main(modules):
 
 
 def serve(listener, folder=None, prepared=None):
-    """Fork kernels until the last client is gone.
+    """Fork kernels until the last client is gone; a template, until the server is.
 
     folder: for the sockets of templates. prepared: where this is one, what it has Prepared.
     """
     # What a kernel started is this process's child when its parent has ended: see bury().
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     clients, kernels, templates, next_look = {listener.accept()[0]}, {}, {}, 0.0
-    while clients:
+    while clients or prepared:
         for ready in select.select([listener, *clients], [], [], WATCH if kernels else None)[0]:
             if ready is listener:
                 clients.add(listener.accept()[0])
