@@ -93,7 +93,8 @@ class Execute(NbGraderExecute):
     def preprocess(self, nb, resources):
         """Execute the cells that count, in a copy of the notebook's folder that is then removed.
 
-        Raises InstallationFault where that fails before any of the student's code has run.
+        Raises InstallationFault where that fails before any of the student's code has run, and where
+        the kernel is killed from outside again and again.
         """
         notes = nb.metadata.setdefault(KEY, {})
         if notes.get("unreadable"):
@@ -104,6 +105,10 @@ class Execute(NbGraderExecute):
             if not self.lost():
                 break
             nb.cells = copy.deepcopy(sanitized)
+        else:
+            raise InstallationFault(
+                f"Its kernel was killed from outside {self.attempts} times: is there too little memory?"
+            )
         if self.fault:
             raise self.fault
         return nb, resources

@@ -34,6 +34,8 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 MISTAKEN = [
     (r"%PDF", "is a PDF"),
     (r"PK\x03\x04", "is a zip archive or an Office document"),
+    (r"version https://git-lfs", "is a pointer of Git LFS to the notebook"),
+    (r"<<<<<<< ", "holds two versions between which Git found a conflict"),
     (r"{\\rtf", "is a text document of a word processor"),
     (r"(?i)<(!doctype|html|\?xml)", "is a web page, saved in place of the notebook that it shows"),
     (

@@ -185,7 +185,8 @@ def notebooks(submission, releases):
 
 
 def is_notebook(path):
-    return path.lower().endswith(NOTEBOOK)
+    """Whether a file is called like a notebook, or as browsers save one."""
+    return path.lower().endswith((NOTEBOOK, f"{NOTEBOOK}.txt", f"{NOTEBOOK}.json"))
 
 
 def state_of(notebook):

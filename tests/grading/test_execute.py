@@ -195,6 +195,12 @@ def test_waiting_for_a_processor_costs_nothing(execute):
     assert notebook.metadata.autograder["limits"] == []
 
 
+def test_a_kernel_that_is_always_killed_from_outside_is_no_students_zero(execute, monkeypatch):
+    monkeypatch.setattr(Execute, "lost", lambda self: True)
+    with pytest.raises(InstallationFault, match="2 times"):
+        execute(attempts=2)
+
+
 # --- Outputs
 
 SHOUTS = {

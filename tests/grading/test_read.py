@@ -39,6 +39,8 @@ def code(**fields):
         (b'{"nbformat": 4, "nbformat_minor": 5, "cells": 7}', "no cells"),
         (file(), "without cells"),
         (file(7, None), "without cells"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"),
+        (b"<<<<<<< HEAD\n{}\n=======\n", "Git found a conflict"),
         (b"\xff\xfe\x00", "binary"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"),
         (b"%PDF-1.7\xff\xfe\x00\x93", "PDF"),

@@ -184,11 +184,14 @@ def test_the_digest_tells_submissions_apart(course, folder):
 # --- Which notebook
 
 
-def test_a_notebook_under_another_name_is_graded(taken, folder, answer):
-    nbformat.write(answer, folder / f"{ASSIGNMENT} (1).ipynb")
+@pytest.mark.parametrize(
+    "name", [f"{ASSIGNMENT} (1).ipynb", f"{NAME}.txt", f"{NAME}.json", f"Copy of {NAME}", "anna_12345_08-1.IPYNB", "[1].ipynb"]
+)
+def test_a_notebook_under_another_name_is_graded(taken, folder, answer, name):
+    (folder / name).write_text(nbformat.writes(answer))
     notebook, remarks = taken()
     assert source(notebook) == "optimizer = 1"
-    assert remarks == [f"Graded from `{ASSIGNMENT} (1).ipynb`: `{NAME}` is not there."]
+    assert remarks == [f"Graded from `{name}`: `{NAME}` is not there."]
 
 
 def test_of_two_the_one_with_the_name_counts(taken, folder, answer):
