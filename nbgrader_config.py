@@ -41,7 +41,7 @@ c.ClearSolutions.text_stub = "*Your answer:* …"
 # nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, Harmless,
 # SaveAutoGrades. Its CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from
 # the release.
-c.Autograde.exporter_class = "autograder.grading.grade.CheckedExporter"
+c.Autograde.exporter_class = "autograder.grading.checked.CheckedExporter"
 c.Autograde.sanitize_preprocessors = [
     RestoreCells,
     ClearOutput,

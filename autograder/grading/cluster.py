@@ -38,7 +38,8 @@ def connect(address, workers):
             with client:
                 yield client
             return
-        get_mp_context().set_forkserver_preload(["distributed", "autograder.grading.grade"])
+        names = [f"autograder.grading.{name}" for name in ("job", "score", "harmless")]
+        get_mp_context().set_forkserver_preload(["distributed", *names])
         with TemporaryDirectory(prefix="dask-", ignore_cleanup_errors=True) as scratch:
             with deaf_to_interrupts():
                 cluster = LocalCluster(

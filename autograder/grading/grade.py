@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,67 +22,24 @@ from nbconvert.writers import FilesWriter
 from nbgrader.api import MissingEntry
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.utils import chdir, find_all_files, rmtree, setenv
+from nbgrader.utils import chdir, find_all_files, rmtree
 from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 from traitlets import Integer, Unicode
-from traitlets.config import Config
 
-from ..kernels import sandbox
 from ..kernels.provisioner import WarmProvisioner
 from . import cluster, setup, solution
-from .execute import read_secret, scratch_folder
+from .execute import read_secret
 from .faults import InstallationFault, NotGraded
 from .gradebook import one_connection, opened, patiently
-from .read import KEY, SubmissionExporter, grade_id
+from .job import Job, execute, in_the_way, write
+from .read import KEY, grade_id
 from .restore import read_release
 from .score import SaveAutoGrades, solution_of
 from .state import State
 from .submissions import folders, notebooks, receive, remark
 
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-
-
-@dataclass
-class Job:
-    """A sanitized submission: all that executing and recording it needs."""
-
-    assignment: str
-    student: str
-    key: str  # see Grade.key
-    notebooks: dict[str, str]  # JSON by notebook id
-    solutions: dict[str, str]  # the same
-    files: dict[str, bytes]  # what else was submitted or belongs to the assignment, by path
-
-
-def execute(job, preprocessors, config):
-    """Return the job's notebooks, executed: {notebook id: JSON}."""
-    with scratch_folder() as folder:
-        write(job.files, folder)
-        return {
-            name: through(preprocessors, config, text, folder, job.solutions[name])
-            for name, text in job.notebooks.items()
-        }
-
-
-def through(preprocessors, config, text, folder, solution):
-    """Return a notebook, as JSON, after the preprocessors; `folder` is where its files are."""
-    exporter = SubmissionExporter(config=config)
-    exporter._preprocessors = []
-    for preprocessor in preprocessors:
-        exporter.register_preprocessor(preprocessor)
-    with setenv(NBGRADER_EXECUTION="autograde", OMP_NUM_THREADS="1"):  # one kernel a core
-        notebook = nbformat.reads(text, as_version=4)
-        resources = {"metadata": {"path": folder}, "solution": solution}
-        return exporter.from_notebook_node(notebook, resources)[0]
-
-
-def write(files, folder):
-    """Write files, {path: bytes}, to a folder."""
-    for name, content in files.items():
-        path = Path(folder, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 class Grade(Autograde):
@@ -142,7 +98,7 @@ class Grade(Autograde):
         if self.course.notebook_id != "*":
             raise InstallationFault("A submission is graded as a whole: leave --notebook out.")
         with chdir(self.course.root):
-            must_run(self.course, self.config)
+            solution.must_run(self.course, self.config)
             self.init_notebooks()
             self.convert_notebooks()
 
@@ -370,79 +326,3 @@ class Grade(Autograde):
         if os.path.exists(place):
             rmtree(place)
         os.rename(self._format_dest(assignment, student), place)
-
-
-def in_the_way(path, taken):
-    """Whether a file would have to be a folder, or lie in one that is a file."""
-    return any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in taken)
-
-
-class CheckedExporter(SubmissionExporter):
-    """The exporter of `nbgrader autograde`, which makes it first of all, before it touches anything."""
-
-    def __init__(self, config=None, parent=None, **settings):
-        super().__init__(config=config, parent=parent, **settings)
-        if type(parent) is Autograde:
-            try:
-                self.update_config(Config({"Execute": {"prepared": before(parent)}}))
-            except InstallationFault as why:
-                parent.log.error(str(why))
-                raise SystemExit(2) from None
-
-    def from_filename(self, filename, resources=None, **settings):
-        """Export from a file; take back first what nbgrader has copied by way of a submission's links."""
-        names, course = resources["nbgrader"], self.parent.coursedir
-        submitted, source, graded = (
-            course.format_path(step, student, names["assignment"])
-            for step, student in (
-                (course.submitted_directory, names["student"]),
-                (course.source_directory, "."),
-                (course.autograded_directory, names["student"]),
-            )
-        )
-        if os.path.islink(filename):
-            raise NotGraded(f"{filename} is a link, which is not followed: hand in the file itself.")
-        for path in find_all_files(submitted, course.ignore) if filename.startswith(submitted) else ():
-            name = os.path.relpath(path, submitted)
-            copied = os.path.join(graded, name)
-            own = os.path.join(source, name)  # which nbgrader has put in its place
-            if os.path.islink(path) and not os.path.exists(own) and os.path.exists(copied):
-                os.remove(copied)
-        return super().from_filename(filename, resources=resources, **settings)
-
-
-def before(autograde):
-    """Do for nbgrader's Autograde what Grade does before it grades anybody; return `Grade.prepared`."""
-    course, config = autograde.coursedir, autograde.config
-    with chdir(course.root):
-        must_run(course, config)
-        grade = Grade(coursedir=course, parent=autograde.parent)
-        if grade.state.solution != grade.check_key:
-            solution.check(
-                grade, lambda jobs: [(job, attempted(job, grade.executing, config)) for job in jobs]
-            )
-            grade.state.solution = grade.check_key
-            grade.state.save()
-        return grade.prepared
-
-
-def attempted(*arguments):
-    """Return what execute(*arguments) does, or the exception that it raises."""
-    try:
-        return execute(*arguments)
-    except Exception as error:
-        return error
-
-
-def must_run(course, config):
-    """Raise InstallationFault if there is no such assignment, if this is another course's environment, or if
-    cells are not to be run."""
-    solution.must_be_here(course)
-    solution.must_exist(course)
-    if not config.Execute.get("enabled", True):
-        raise InstallationFault(
-            "Without running the notebooks there is nothing to grade: leave --no-execute out. To have a look "
-            "at what was handed in, open submitted/ in JupyterLab."
-        )
-    if why := sandbox.missing():
-        print(f"No sandbox, because {why}: what runs can read, change and send whatever you can.")

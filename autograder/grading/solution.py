@@ -92,6 +92,20 @@ def describe(value):
 # --- The check
 
 
+def must_run(course, config):
+    """Raise InstallationFault if there is no such assignment, if this is another course's environment, or if
+    cells are not to be run."""
+    must_be_here(course)
+    must_exist(course)
+    if not config.Execute.get("enabled", True):
+        raise InstallationFault(
+            "Without running the notebooks there is nothing to grade: leave --no-execute out. To have a look "
+            "at what was handed in, open submitted/ in JupyterLab."
+        )
+    if why := sandbox.missing():
+        print(f"No sandbox, because {why}: what runs can read, change and send whatever you can.")
+
+
 def must_be_here(course):
     """Raise InstallationFault if the course is a checkout, and the package in use is another's."""
     own = Path(course.root, PACKAGE.name)
