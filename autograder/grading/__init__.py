@@ -1,7 +1,8 @@
-"""The instructor's side: what `nbgrader_config.py` plugs into nbgrader.
+"""The instructor's side: what `nbgrader_config.py` plugs into nbgrader, and `autograder grade`.
 
-In the order a submission passes through: `read` a file that may be anything, `restore`
-the cells that are not the student's, `execute`, `score` by the `examiner`; then `report`.
+In the order a submission passes through: `submissions` receives files that may be anything, `read`
+a notebook, `restore` the cells that are not the student's, `execute`, `score` by the `examiner`, make
+`harmless` what will be shown; then `report`. Before anybody's, the `solution` passes through.
 """
 
 import sys
