@@ -161,10 +161,12 @@ BROKEN = {
     "another-notebook": (instead(lambda f: nbformat.write(nbformat.v4.new_notebook(), f / "Untitled.ipynb")), None, "Untitled"),
     "pipe-in-its-place": (instead(lambda f: os.mkfifo(f / NAME)), None, "is a pipe"),
     "link-in-its-place": (instead(lambda f: (f / NAME).symlink_to(f"../../01-honest/{ASSIGNMENT}/{NAME}")), None, "is a link"),
-    "two-answers": (lambda f, right: (written(name="a.ipynb")(f, right), written(name="b.ipynb")(f, right)), None, "Which of"),
+    "two-answers": (lambda f, right: (written(name="a.ipynb")(f, right), more("1", LOOP)(f, right), (f / NAME).rename(f / "b.ipynb")), None, "Which of"),
     "brackets[1]": (written(), FULL, ""),
     "new\nline": (written(), FULL, ""),
     "=1+cmd|' !A0": (written(), FULL, ""),
+    "damaged": (instead(lambda f: (f / NAME).write_text('{"cells": [')), None, "breaks off"),
+    "a-pdf": (instead(lambda f: (f / NAME).write_bytes(b"%PDF-1.7")), None, "is a PDF"),
     "huge": (instead(lambda f: os.truncate(os.open(f / NAME, os.O_CREAT | os.O_WRONLY), 10**11)), None, "too large"),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .job import execute
 from .read import SubmissionExporter
+from .state import State
 
 
 class CheckedExporter(SubmissionExporter):
@@ -26,25 +27,41 @@ class CheckedExporter(SubmissionExporter):
                 raise SystemExit(2) from None
 
     def from_filename(self, filename, resources=None, **settings):
-        """Export from a file; take back first what nbgrader has copied by way of a submission's links."""
+        """Export from a file. Raises NotGraded, which the report then says, where that cannot be done."""
         names, course = resources["nbgrader"], self.parent.coursedir
-        submitted, source, graded = (
-            course.format_path(step, student, names["assignment"])
-            for step, student in (
-                (course.submitted_directory, names["student"]),
-                (course.source_directory, "."),
-                (course.autograded_directory, names["student"]),
-            )
+        state = State(course.root, names["assignment"])
+        try:
+            take_back_links(filename, names, self.parent)
+            exported = super().from_filename(filename, resources=resources, **settings)
+        except NotGraded as why:
+            state.not_graded[names["student"]] = str(why)
+            state.save()
+            raise
+        if state.not_graded.pop(names["student"], None):
+            state.save()
+        return exported
+
+
+def take_back_links(filename, names, autograde):
+    """Remove what nbgrader has copied by way of a submission's links. Raises NotGraded if the file is one."""
+    course = autograde.coursedir
+    submitted, source, graded = (
+        course.format_path(step, student, names["assignment"])
+        for step, student in (
+            (course.submitted_directory, names["student"]),
+            (course.source_directory, "."),
+            (course.autograded_directory, names["student"]),
         )
-        if os.path.islink(filename):
-            raise NotGraded(f"{filename} is a link, which is not followed: hand in the file itself.")
-        for path in find_all_files(submitted, course.ignore) if filename.startswith(submitted) else ():
-            name = os.path.relpath(path, submitted)
-            copied = os.path.join(graded, name)
-            own = os.path.join(source, name)  # which nbgrader has put in its place
-            if os.path.islink(path) and not os.path.exists(own) and os.path.exists(copied):
-                os.remove(copied)
-        return super().from_filename(filename, resources=resources, **settings)
+    )
+    if os.path.islink(filename):
+        raise NotGraded(f"`{os.path.basename(filename)}` is a link: hand in the file itself.")
+    kept = autograde.exclude_overwriting.get(names["assignment"], [])
+    for path in find_all_files(submitted, course.ignore) if filename.startswith(submitted) else ():
+        name = os.path.relpath(path, submitted)
+        copied = os.path.join(graded, name)
+        is_ours = name not in kept and os.path.exists(os.path.join(source, name))  # put in its place since
+        if os.path.islink(path) and not is_ours and os.path.exists(copied):
+            os.remove(copied)
 
 
 def before(autograde):
@@ -53,11 +70,8 @@ def before(autograde):
     with chdir(course.root):
         solution.must_run(course, config)
         grade = Grade(coursedir=course, parent=autograde.parent)
-        if grade.state.solution != grade.check_key:
-            solution.check(
-                grade, lambda jobs: [(job, attempted(job, grade.executing, config)) for job in jobs]
-            )
-            grade.state.solution = grade.check_key
+        if grade.state.solution != grade.check_key or not solution.known(course):
+            grade.check(lambda jobs: [(job, attempted(job, grade.executing, config)) for job in jobs])
             grade.state.save()
         return grade.prepared
 

@@ -97,8 +97,6 @@ class Execute(NbGraderExecute):
         the kernel is killed from outside again and again.
         """
         notes = nb.metadata.setdefault(KEY, {})
-        if notes.get("unreadable"):
-            return nb, resources
         sanitized = copy.deepcopy(nb.cells)
         for _ in range(self.attempts):
             nb, resources = self.attempt(nb, resources, notes)

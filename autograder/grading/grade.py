@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 
 import nbformat
 from nbconvert.writers import FilesWriter
-from nbgrader.api import MissingEntry
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
+from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.utils import chdir, find_all_files, rmtree
+from nbgrader.utils import chdir, find_all_files
 from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 from traitlets import Integer, Unicode
@@ -37,9 +38,9 @@ from .read import KEY, grade_id
 from .restore import read_release
 from .score import SaveAutoGrades, solution_of
 from .state import State
-from .submissions import folders, notebooks, receive, remark
+from .submissions import TIMESTAMP, folders, notebooks, receive, remark
 
-OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # it will be the same for all
 
 
 class Grade(Autograde):
@@ -80,11 +81,12 @@ class Grade(Autograde):
 
     def init_notebooks(self):
         """Find the students; the files are looked at one by one."""
-        self.students = folders(self.course, self.assignment)
+        found = folders(self.course, self.assignment)
+        self.state.not_graded = {s: why for s, why in self.state.not_graded.items() if s in found}
         chosen, excluded = self.course.student_id, self.course.student_id_exclude.split(",")
         self.students = {
             student: folder
-            for student, folder in self.students.items()
+            for student, folder in found.items()
             if (student == chosen or fnmatch.fnmatchcase(student, chosen)) and student not in excluded
         }
         if not self.students:
@@ -104,23 +106,29 @@ class Grade(Autograde):
 
     def convert_notebooks(self):
         """Grade every submission that is new or changed; with --force, every one."""
-        todo = dict(self.students)
-        if not self.force and self.state.solution == self.check_key:
-            todo = {s: folder for s, folder in todo.items() if not self.is_done(s, folder)}
-        if len(todo) < len(self.students):
-            print(f"{len(self.students) - len(todo)} submissions are graded already and unchanged.")
-        # Of those whose folder is gone, too, there is nothing to say any more.
-        self.state.not_graded = {
-            s: why for s, why in self.state.not_graded.items() if s in todo or self.course.student_id != "*"
-        }
+        self.state.save()  # a course that cannot be written to is found before there is anything to lose
+        checked = self.state.solution == self.check_key and bool(solution.known(self.course))
+        todo = self.todo() if checked else None
         try:
-            if todo:
+            if todo != {}:
                 self.grade(todo)
         finally:
             self.state.save()
 
+    def todo(self):
+        """Return the students that are to be graded, and forget what was said of those that need not be."""
+        done = set() if self.force else {s for s, folder in self.students.items() if self.is_done(s, folder)}
+        if done:
+            print(f"{len(done)} submissions are graded already and unchanged.")
+        for student in self.state.not_graded.keys() & done:
+            del self.state.not_graded[student]
+        return {student: folder for student, folder in self.students.items() if student not in done}
+
     def grade(self, students):
-        """Keep the cluster supplied with submissions and record what comes back."""
+        """Keep the cluster supplied with submissions and record what comes back.
+
+        students: None if the solution is to be checked first, which may change what is to be graded.
+        """
         config = copy.deepcopy(self.config)
         config.Execute.secret = read_secret()  # workers may be elsewhere
         if not self.scheduler:
@@ -131,11 +139,10 @@ class Grade(Autograde):
             def run(jobs):
                 return cluster.run(client, execute, jobs, self.executing, config)
 
-            if self.state.solution != self.check_key:
+            if students is None:
                 # Its kernel starts cold: a set-up that all share runs outside of the sandbox.
-                solution.check(self, run)
-                self.state.solution = self.check_key
-                students = {s: f for s, f in students.items() if self.force or not self.is_done(s, f)}
+                self.check(run)
+                students = self.todo()
             config.Execute.prepared = self.prepared
             bar = stack.enter_context(
                 tqdm(total=len(students), desc="grading", unit="submission", smoothing=0.1)
@@ -144,6 +151,13 @@ class Grade(Autograde):
             for job, result in run(self.jobs(students, bar)):
                 self.attempt(job.student, self.record, job, result)
                 bar.update()
+
+    def check(self, run):
+        """Check the solution, see `solution.check`, and remember that it passed."""
+        solution.check(self, run)
+        for name in ("assignment_key", "check_key"):  # of the release, too, which may be new
+            self.__dict__.pop(name, None)
+        self.state.solution = self.check_key
 
     def jobs(self, students, bar):
         """Yield the Jobs of students, one by one; who has none is done with."""
@@ -157,13 +171,13 @@ class Grade(Autograde):
         """Return what step(*arguments) does, or None if this submission cannot be graded."""
         try:
             return patiently(step, *arguments)
-        except (NotGraded, InstallationFault) as why:
+        except (NotGraded, InstallationFault, NbGraderException) as why:
             said = str(why)
         except cluster.KilledWorker:
             said = "It ended its worker process twice."
         except Exception as error:
             if isinstance(error, OperationalError) or getattr(error, "errno", None) in OF_THE_MACHINE:
-                raise  # it will be the same for all others
+                raise
             self.log.debug("%r could not be graded.", student, exc_info=True)
             said = f"The autograder itself failed on it: {type(error).__name__}: {error}"[:300]
         self.state.not_graded[student] = said
@@ -239,7 +253,7 @@ class Grade(Autograde):
         own = {name: content for name, content in self.own_files.items() if name not in kept}
         taken = [*own, *(f"{name}.ipynb" for name in sanitized)]
         files = {path: content for path, content in submission.files.items() if not in_the_way(path, taken)}
-        return Job(self.assignment, submission.student, key, sanitized, solutions, files | own)
+        return Job(self.assignment, submission.student, sanitized, solutions, files | own)
 
     @property
     def releases(self):
@@ -272,8 +286,8 @@ class Grade(Autograde):
         target = self._format_dest(job.assignment, job.student)
         try:
             write(job.files | {f"{name}.ipynb": b"" for name in result}, source)
-            if os.path.exists(target):
-                rmtree(target)  # of a run that was cut short
+            for left in (target, f"{target}.old"):
+                shutil.rmtree(left, ignore_errors=True)  # of a run that was cut short
             self.notebooks = [os.path.join(source, f"{name}.ipynb") for name in result]
             self.run_pre_convert_hook()
             self.exporter._preprocessors = []
@@ -281,6 +295,8 @@ class Grade(Autograde):
                 self.exporter.register_preprocessor(preprocessor)
             with self.gradebook.begin():
                 self.init_assignment(job.assignment, job.student)
+                if TIMESTAMP not in job.files:  # though an earlier submission may have had one
+                    self.forget_time(job.student)
                 for name, text in result.items():
                     resources = self.resources(job.student, name) | {"earlier": self.earlier(job, name)}
                     notebook = nbformat.reads(text, as_version=4)
@@ -292,6 +308,12 @@ class Grade(Autograde):
         finally:
             for left in (source, target):
                 shutil.rmtree(left, ignore_errors=True)
+
+    def forget_time(self, student):
+        """Have the gradebook not know when a student submitted."""
+        with Gradebook(self.coursedir.db_url, self.course.course_id) as gradebook:
+            gradebook.find_submission(self.assignment, student).timestamp = None
+            gradebook.db.commit()
 
     def earlier(self, job, name):
         """Return {grade id: source} of the notebook as it was graded before."""
@@ -322,7 +344,8 @@ class Grade(Autograde):
 
     def put_in_place(self, assignment, student):
         """Replace what an earlier run left by what this one put together."""
-        place = super()._format_dest(assignment, student)
+        place, made = super()._format_dest(assignment, student), self._format_dest(assignment, student)
         if os.path.exists(place):
-            rmtree(place)
-        os.rename(self._format_dest(assignment, student), place)
+            os.rename(place, f"{made}.old")  # there is one of the two at any moment
+        os.rename(made, place)
+        shutil.rmtree(f"{made}.old", ignore_errors=True)

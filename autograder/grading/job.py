@@ -16,7 +16,6 @@ class Job:
 
     assignment: str
     student: str
-    key: str  # see Grade.key
     notebooks: dict[str, str]  # JSON by notebook id
     solutions: dict[str, str]  # the same
     files: dict[str, bytes]  # what else was submitted or belongs to the assignment, by path

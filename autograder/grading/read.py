@@ -14,8 +14,9 @@ from nbgrader.preprocessors import ClearOutput as NbGraderClearOutput
 from nbgrader.utils import is_grade
 
 from ..judge.lines import printed_losses
+from .faults import NotGraded
 
-# Notebook metadata key: {"remarks": [sentences for the instructor], "unreadable": bool,
+# Notebook metadata key: {"remarks": [sentences for the instructor],
 # "losses": [of the run that was handed in]}; once it is executed also
 # {"seconds": float, "limits": [sentences: what it hit, what it was refused]}.
 KEY = "autograder"
@@ -46,18 +47,11 @@ MISTAKEN = [
 NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
-class Unreadable(ValueError):
-    """The file is no notebook. Its text is one sentence that says what it is."""
-
-
 class SubmissionExporter(NotebookExporter):
-    """nbgrader's exporter, with an empty notebook in place of a file that is none.
-
-    Stock nbgrader stops at such a file and leaves the student without a row in the gradebook.
-    """
+    """nbgrader's exporter, which reads what a student handed in with `read`."""
 
     def from_file(self, file_stream, resources=None, **kwargs):
-        """Export from an open file; never raises for what a student left in it."""
+        """Export from an open file. Raises NotGraded where it is no notebook."""
         stream = getattr(file_stream, "buffer", file_stream)
         content = stream.read() if self.is_ours(resources) else stream.read(MOST_BYTES + 1)
         content = content.encode() if isinstance(content, str) else content
@@ -72,16 +66,19 @@ class SubmissionExporter(NotebookExporter):
 
 
 def read(content):
-    """Return the notebook in a file's bytes, rebuilt from what a submission may say; never raises."""
+    """Return the notebook in a file's bytes, rebuilt from what a submission may say.
+
+    Raises NotGraded, with what the file is, and nothing else, where it is no notebook.
+    """
     try:
         found, remarks = parsed(content)
         cells = [rebuilt for cell in cells_of(found) if (rebuilt := well_formed(cell, remarks))]
-        if not cells:
-            raise Unreadable("The file is a notebook without cells: save it from JupyterLab again.")
-    except Unreadable as error:
-        return stand_in(str(error))
     except (RecursionError, MemoryError):
-        return stand_in("The file is nested too deeply to be a notebook: save it from JupyterLab again.")
+        raise NotGraded(
+            "The file is nested too deeply to be a notebook: save it from JupyterLab again."
+        ) from None
+    if not cells:
+        raise NotGraded("The file is a notebook without cells: save it from JupyterLab again.")
     notebook = new_notebook()
     notebook.cells = cells  # not by new_notebook: two may have the same id as yet
     notebook.metadata[KEY] = {"remarks": list(dict.fromkeys(remarks))}
@@ -89,12 +86,12 @@ def read(content):
 
 
 def parsed(content):
-    """Return the JSON in a file and a list of remarks. Raises Unreadable."""
+    """Return the JSON in a file and a list of remarks. Raises NotGraded."""
     if not content.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n"):
-        raise Unreadable("The file is empty: save the notebook and hand it in again.")
+        raise NotGraded("The file is empty: save the notebook and hand it in again.")
     if len(content) > MOST_BYTES:
         most = f"{MOST_BYTES // 10**6} MB"
-        raise Unreadable(f"The file is larger than {most}: clear its largest outputs and hand it in again.")
+        raise NotGraded(f"The file is larger than {most}: clear its largest outputs and hand it in again.")
     remarks = []
     try:
         text = content.decode(json.detect_encoding(content), "surrogatepass")
@@ -108,12 +105,12 @@ def parsed(content):
         line = error.lineno
     for beginning, kind in MISTAKEN:
         if re.match(beginning, text):
-            raise Unreadable(f"The file is no notebook: it {kind}. Hand in the .ipynb itself.")
+            raise NotGraded(f"The file is no notebook: it {kind}. Hand in the .ipynb itself.")
     if NOT_TEXT.search(text):
-        raise Unreadable("The file is not a notebook but something binary: export it again as .ipynb.")
+        raise NotGraded("The file is not a notebook but something binary: export it again as .ipynb.")
     if text.startswith("{"):
-        raise Unreadable(f"The file's JSON breaks off or is damaged at line {line}: upload it again.")
-    raise Unreadable("The file is not a notebook: it holds no JSON. Save it from JupyterLab as .ipynb.")
+        raise NotGraded(f"The file's JSON breaks off or is damaged at line {line}: upload it again.")
+    raise NotGraded("The file is not a notebook: it holds no JSON. Save it from JupyterLab as .ipynb.")
 
 
 def number(digits):
@@ -122,12 +119,12 @@ def number(digits):
 
 
 def cells_of(found):
-    """Return the list of cells in a notebook of any format. Raises Unreadable."""
+    """Return the list of cells in a notebook of any format. Raises NotGraded."""
     sheets = found.get("worksheets", [found]) if isinstance(found, dict) else None  # formats 2 and 3
     lists = [s.get("cells") for s in sheets if isinstance(s, dict)] if isinstance(sheets, list) else []
     lists = [cells for cells in lists if isinstance(cells, list)]
     if not lists:
-        raise Unreadable("The file is JSON but no notebook: it has no cells. Save it from JupyterLab again.")
+        raise NotGraded("The file is JSON but no notebook: it has no cells. Save it from JupyterLab again.")
     return sum(lists, [])
 
 
@@ -170,13 +167,6 @@ class ClearOutput(NbGraderClearOutput):
         if id(cell) not in self.counting:
             return cell, resources
         return super().preprocess_cell(cell, resources, cell_index)
-
-
-def stand_in(remark):
-    """Return a notebook without cells for a submission that cannot be read."""
-    notebook = new_notebook()
-    notebook.metadata[KEY] = {"remarks": [remark], "unreadable": True}
-    return notebook
 
 
 def well_formed(cell, remarks):

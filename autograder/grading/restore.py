@@ -46,9 +46,8 @@ class RestoreCells(NbGraderPreprocessor):
                 cells += map(plain, found[-MOST_TWINS:-1])
             cells.append(fill(cell, found, moved.get(number, [])))
             cells += map(plain, extras.pop(number, []))
-        if not notes.get("unreadable"):
-            notes["losses"] = losses(nb.cells)
-            notes["remarks"] += remarks
+        notes["losses"] = losses(nb.cells)
+        notes["remarks"] += remarks
         nb.cells = cells
         nb.metadata.update(copy.deepcopy(release.metadata))
         return nb, resources

@@ -14,7 +14,7 @@ from .examiner import Examiner, withheld
 from .execute import TIMED_OUT, Execute, error
 from .faults import InstallationFault
 from .marks import counted
-from .read import KEY, grade_id
+from .read import grade_id
 from .reference import Reference
 
 SAID = dict.fromkeys(TIMED_OUT, "Time ran out in this cell: is there a loop that never ends?")
@@ -32,8 +32,6 @@ class ScoreCells(NbGraderPreprocessor):
 
     def preprocess(self, nb, resources):
         """Rewrite the outputs of every test cell."""
-        self.unreadable = nb.metadata.get(KEY, {}).get("unreadable")
-        self.remarks = nb.metadata.get(KEY, {}).get("remarks", [])
         self.examiner = Examiner(self.reference(resources), resources.get("seed"))
         return super().preprocess(nb, resources)
 
@@ -41,10 +39,7 @@ class ScoreCells(NbGraderPreprocessor):
         """Rewrite the outputs of one cell if it is a test cell."""
         if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
             self.must_be_known(cell)
-            if self.unreadable:
-                cell.outputs = [error("Unreadable", self.remarks[0])]
-            else:
-                cell.outputs = [self.scored(grade_id(cell), cell.outputs)]
+            cell.outputs = [self.scored(grade_id(cell), cell.outputs)]
         return cell, resources
 
     def reference(self, resources):

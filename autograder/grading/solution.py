@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -150,10 +151,10 @@ def must_exist(course):
     folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
     if not list(folder.glob("*.ipynb")):
         others = sorted(path.name for path in folder.parent.glob("*") if list(path.glob("*.ipynb")))
-        near = difflib.get_close_matches(course.assignment_id, others, 1, 0) or ["nothing"]
+        near = difflib.get_close_matches(course.assignment_id, others, 1, 0)
         raise InstallationFault(
-            f"There is no assignment `{course.assignment_id}` in {course.source_directory}/: the nearest is "
-            f"`{near[0]}`."
+            f"There is no assignment `{course.assignment_id}` in {course.source_directory}/"
+            + (f": did you mean `{near[0]}`?" if near else ".")
         )
 
 
@@ -165,7 +166,7 @@ def generate(converter, course):
     try:
         GenerateAssignment(coursedir=course, parent=converter.parent).start()
     except (NbGraderException, SystemExit):
-        if shutil.disk_usage(course.release_directory).free < 2**20:
+        if shutil.disk_usage(tempfile.gettempdir()).free < 2**20:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise InstallationFault(
             f"No assignment can be made from {course.source_directory}/{name}: "
@@ -195,6 +196,11 @@ def must_solve(grade, made, run):
                     lost.append((cell, points, expected.get(grade_id(cell), most), f"{source / name}.ipynb"))
     if lost:
         cell, points, wanted, path = lost[0]
+        if points > wanted:
+            raise InstallationFault(
+                f"`{grade_id(cell)}`: the solution gets {points:g} points, and c.SolutionCheck.expected in "
+                f"nbgrader_config.py says {wanted:g}: change it there."
+            )
         names = ", ".join(f"`{grade_id(other)}`" for other, *_ in lost[1:])
         raise InstallationFault(
             f"`{grade_id(cell)}`: the solution gets {points:g} of {wanted:g} points, because {because(cell)} "

@@ -34,6 +34,8 @@ SPECIAL = {
     stat.S_IFBLK: "a device",
 }
 
+MENDED = {"too large": "clear its largest outputs", "cannot be read": "change its rights"}
+
 
 @dataclass
 class Submission:
@@ -72,22 +74,36 @@ def folders(course, assignment, step=None):
     found = {}
     for name in sorted(os.listdir(above)) if above.is_dir() else []:
         student = pattern.fullmatch(name)
-        if student and not name.startswith(".") and os.path.lexists(above / name / below):
+        if student and not name.startswith(".") and is_there(above / name / below):
             found[student.group(1)] = above / name / below
     return found
+
+
+def is_there(path):
+    """Whether something is there, be it that nobody may look."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def receive(student, folder, course):
     """Return the Submission in a folder. Raises NotGraded where there is no folder that can be read."""
     submission = Submission(student)
     top = Path(course.root, course.submitted_directory)
-    for part in (folder, *folder.parents):
-        if part == top:
-            break
-        if part.is_symlink():
-            raise NotGraded(f"`{part.relative_to(top)}` is a link, which is not followed: copy the folder.")
-    if not folder.is_dir():
-        raise NotGraded("There is a file where the folder of the assignment should be.")
+    try:
+        for part in (folder, *folder.parents):
+            if part in (top, Path(course.root)):
+                break
+            if stat.S_ISLNK(os.lstat(part).st_mode):
+                raise NotGraded(f"`{part.name}` is a link, which is not followed: copy the folder.")
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            raise NotGraded("There is a file where the folder of the assignment should be.")
+    except OSError as error:
+        raise NotGraded(f"The folder cannot be read ({error.strerror}): change its rights.") from None
     take(submission, folder, "", course)
     if "" in submission.refused:
         raise NotGraded(f"The folder {submission.refused['']}: change its rights.")
@@ -98,7 +114,7 @@ def receive(student, folder, course):
 def take(submission, folder, prefix, course):
     """Add the files in a folder, and in those below it, to the submission."""
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(os.listdir(folder), key=lambda name: (not is_notebook(name), name))  # they come first
     except OSError as error:
         submission.refused[prefix.rstrip("/")] = f"cannot be read ({error.strerror})"
         return
@@ -158,30 +174,57 @@ def notebooks(submission, releases):
     releases: {name: released notebook}. A notebook under another name is taken for the one whose cells
     it carries, where there is no other choice to make. Raises NotGraded where nothing can be graded.
     """
-    paths, found, others = [*submission.files], {}, {}
+    paths, found, others, damaged = [*submission.files], {}, {}, {}
     for path in filter(is_notebook, paths):
         content = submission.files.pop(path)
-        if "/" not in path:  # those in folders, such as copies that an editor keeps, are no answers
-            name = path[: -len(NOTEBOOK)]
-            (found if f"{name}{NOTEBOOK}" == path and name in releases else others)[path] = content
-    found = {path[: -len(NOTEBOOK)]: read(content) for path, content in found.items()}
-    unsure = [name for name in releases if name not in found or not answered(releases[name], found[name])]
-    others = {path: read(content) for path, content in others.items()} if unsure else {}
-    for name in unsure:
-        alike = {path: other for path, other in others.items() if carries(releases[name], other)}
-        written = {path: other for path, other in alike.items() if answered(releases[name], other)}
-        choice = written or ({} if name in found else alike)
+        name = path[: -len(NOTEBOOK)]
+        try:
+            if "/" not in path:  # those in folders, such as copies that an editor keeps, are no answers
+                is_named = f"{name}{NOTEBOOK}" == path and name in releases
+                (found if is_named else others)[name if is_named else path] = read(content)
+        except NotGraded as why:
+            damaged[path] = str(why)
+    for name, release in releases.items():
+        path = f"{name}{NOTEBOOK}"
+        if path in submission.refused:
+            why = submission.refused[path]
+            mend = next((mend for part, mend in MENDED.items() if part in why), "hand in the file itself")
+            raise NotGraded(f"`{path}` {why}: {mend}.")
+        is_done = name in found and answered(release, found[name])
+        choice = {} if is_done else candidates(release, others, name not in found)
         if len(choice) > 1:
-            listed = ", ".join(f"`{path}`" for path in sorted(choice))
-            raise NotGraded(f"Which of {listed} counts? Leave one, as `{name}{NOTEBOOK}`.")
-        for path, other in choice.items():
-            why = f"`{name}{NOTEBOOK}` {state_of(found.get(name))}"
-            submission.remarks.append(f"Graded from `{path}`: {why}.")
-            found[name] = other
+            listed = ", ".join(f"`{other}`" for other in sorted(choice))
+            raise NotGraded(f"Which of {listed} counts? Leave one, as `{path}`.")
+        for other in choice:
+            state = "cannot be read" if path in damaged else "is as it was handed out"
+            why = state if name in found or path in damaged else "is not there"
+            submission.remarks.append(f"Graded from `{other}`: `{path}` {why}.")
+            found[name] = others.pop(other)
+        if path in damaged and name not in found:
+            raise NotGraded(f"`{path}`: {damaged[path]}")
     if not found:
-        raise NotGraded(nothing(submission, f"{next(iter(releases))}{NOTEBOOK}", paths, others))
+        raise NotGraded(nothing(submission, f"{next(iter(releases))}{NOTEBOOK}", paths, others, damaged))
+    submission.remarks += [
+        f"`{path}` holds answers, too, and was not graded."
+        for path, other in others.items()
+        if any(carries(release, other) and answered(release, other) for release in releases.values())
+        and sources(other) not in map(sources, found.values())
+    ]
     submission.remarks += left_out(submission)
     return found
+
+
+def candidates(release, others, is_missing):
+    """Return those of other notebooks that may be the answer: written ones, each once, or untouched ones."""
+    alike = {path: other for path, other in sorted(others.items()) if carries(release, other)}
+    written = {path: other for path, other in alike.items() if answered(release, other)}
+    chosen = written or (alike if is_missing else {})
+    once = {sources(other): path for path, other in reversed(chosen.items())}
+    return {path: others[path] for path in once.values()}
+
+
+def sources(notebook):
+    return tuple(cell.source for cell in notebook.cells)
 
 
 def is_notebook(path):
@@ -189,20 +232,13 @@ def is_notebook(path):
     return path.lower().endswith((NOTEBOOK, f"{NOTEBOOK}.txt", f"{NOTEBOOK}.json"))
 
 
-def state_of(notebook):
-    """Say why another notebook was taken in place of this one."""
-    if notebook is None:
-        return "is not there"
-    return "cannot be read" if notebook.metadata.get(KEY, {}).get("unreadable") else "is as it was handed out"
-
-
-def nothing(submission, name, paths, others):
-    """Say why there is no notebook to grade. paths: of all files; others: notebooks, but not this one."""
-    if name in submission.refused:
-        return f"`{name}` {submission.refused[name]}: hand in the file itself."
+def nothing(submission, name, paths, others, damaged):
+    """Say why there is no notebook to grade. paths: of all files; others, damaged: of other notebooks."""
     left = sorted({*paths, *submission.refused} - {TIMESTAMP})
     if any(path.startswith(f"{name}/") for path in left):
         return f"`{name}` is a folder: hand in the notebook itself."
+    if damaged:
+        return f"There is no `{name}`, and `{min(damaged)}`: {damaged[min(damaged)]}"
     if others:
         return f"There is no `{name}`, and `{min(others)}` is no notebook of this assignment."
     if not left:

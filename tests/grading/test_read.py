@@ -12,6 +12,7 @@ from test_restore import Restore
 from traitlets.config import Config, Configurable
 
 from autograder.grading import read as reading
+from autograder.grading.faults import NotGraded
 from autograder.grading.harmless import Harmless
 from autograder.grading.read import KEY, SubmissionExporter, losses, read
 
@@ -55,15 +56,16 @@ def code(**fields):
     ],
 )
 def test_what_is_no_notebook_gets_a_sentence_that_is_true(content, words):
-    notebook = read(content)
-    assert notebook.metadata[KEY]["unreadable"] and notebook.cells == []
-    (remark,) = notebook.metadata[KEY]["remarks"]
-    assert words in remark and remark.count(".") - remark.count(".ipynb") <= 2
+    with pytest.raises(NotGraded) as why:
+        read(content)
+    sentence = str(why.value)
+    assert words in sentence and sentence.count(".") - sentence.count(".ipynb") <= 2
 
 
 def test_a_file_that_is_too_large_is_not_parsed(monkeypatch):
     monkeypatch.setattr(reading, "MOST_BYTES", 10_000_000)
-    assert "larger than 10 MB" in read(b"[" * 10_000_001).metadata[KEY]["remarks"][0]
+    with pytest.raises(NotGraded, match="larger than 10 MB"):
+        read(b"[" * 10_000_001)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,12 @@ def test_whatever_is_in_the_file_a_valid_notebook_comes_out(seed, release):
         content = content[:position] + chance.randbytes(chance.randrange(3)) + content[position + 1 :]
     step = Restore()
     step.given = release
-    notebook, _ = step.preprocess(read(content), {"nbgrader": {}})
+    try:
+        found = read(content)
+    except NotGraded as why:
+        assert str(why).startswith("The file")
+        return
+    notebook, _ = step.preprocess(found, {"nbgrader": {}})
     notebook, _ = Harmless().preprocess(notebook, {})
     nbformat.validate(nbformat.reads(nbformat.writes(notebook), as_version=4))
     json.dumps(notebook, ensure_ascii=False).encode()

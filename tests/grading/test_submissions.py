@@ -199,7 +199,45 @@ def test_of_two_the_one_with_the_name_counts(taken, folder, answer):
     cell(answer, OPTIMIZER).source = "optimizer = 2"
     nbformat.write(answer, folder / "copy.ipynb")
     notebook, remarks = taken()
-    assert source(notebook) == "optimizer = 1" and not remarks
+    assert source(notebook) == "optimizer = 1"
+    assert remarks == ["`copy.ipynb` holds answers, too, and was not graded."]
+
+
+def test_a_copy_of_the_same_is_no_other_answer(taken, folder, answer):
+    for name in ("a.ipynb", "b.ipynb"):
+        nbformat.write(answer, folder / name)
+    assert taken()[1] == [f"Graded from `a.ipynb`: `{NAME}` is not there."]
+    nbformat.write(answer, folder / NAME)
+    assert taken()[1] == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.symlink_to("/etc/passwd"), "is a link"),
+        (lambda path: path.write_bytes(b"x" * 200_000), "clear its largest outputs"),
+    ],
+)
+def test_an_older_copy_does_not_stand_for_what_cannot_be_received(taken, course, folder, answer, spoil, words):
+    course.max_file_size = 100  # kilobytes
+    nbformat.write(answer, folder / "old.ipynb")
+    spoil(folder / NAME)
+    notebook, (sentence,) = taken()
+    assert notebook is None and words in sentence
+
+
+@pytest.mark.parametrize(("name", "words"), [(NAME, "breaks off"), ("mine.ipynb", "`mine.ipynb`: The file's JSON breaks off")])
+def test_a_damaged_notebook_is_not_graded(taken, folder, name, words):
+    (folder / name).write_text('{"cells": [')
+    notebook, (sentence,) = taken()
+    assert notebook is None and words in sentence
+
+
+def test_notebooks_are_received_before_all_else(course, folder, answer):
+    for number in range(1100):
+        (folder / f"{number:04}").touch()
+    nbformat.write(answer, folder / "zzz.ipynb")
+    assert "zzz.ipynb" in receive("anna", folder, course).files
 
 
 @pytest.mark.parametrize(("named", "words"), [("untouched", "as it was handed out"), ("damaged", "cannot be read")])
@@ -222,6 +260,7 @@ def test_an_untouched_copy_is_no_choice(taken, folder, release, answer):
 
 def test_between_two_answers_a_person_chooses(taken, folder, release, answer):
     nbformat.write(answer, folder / "one.ipynb")
+    cell(answer, OPTIMIZER).source = "optimizer = 2"
     nbformat.write(answer, folder / "two.ipynb")
     assert taken() == (None, [f"Which of `one.ipynb`, `two.ipynb` counts? Leave one, as `{NAME}`."])
     nbformat.write(release, folder / NAME)
