@@ -12,7 +12,7 @@ def main():
         from .grading.app import main as run
     except ModuleNotFoundError as error:
         if error.name not in ("autograder.grading", "autograder.kernels"):
-            raise
+            sys.exit(f"`{error.name}` is missing: pip install 'tinybert-fine-tuning-lesson[instructor]'.")
         sys.exit("The commands of `autograder` are for instructors and not part of this copy.")
     run()
 

@@ -9,10 +9,11 @@ from nbgrader.apps.autogradeapp import AutogradeApp
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters.base import NbGraderException
 from nbgrader.utils import chdir
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from traitlets import default
+from traitlets import TraitError, default
 
-from . import answers, release, report
+from . import answers, release, report, solution
 from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .gradebook import patiently
@@ -29,9 +30,17 @@ class Command(NbGrader):
 
     def start(self):
         super().start()
-        assignment = self.extra_args[0] if self.extra_args else ASSIGNMENT
+        assignment = assignment_of(self)
         with chdir(self.coursedir.root):
             self.run(assignment)
+
+
+def assignment_of(app):
+    """Return the one assignment that a command names, by its argument or by --assignment."""
+    named = {*filter(None, [app.coursedir.assignment_id]), *app.extra_args} or {ASSIGNMENT}
+    if len(named) > 1:
+        app.fail(f"Name one assignment, not {' and '.join(sorted(named))}.")
+    return named.pop()
 
 
 class SampleClass(NbGrader):
@@ -86,12 +95,16 @@ class GradeClass(AutogradeApp):
 
     def start(self):
         NbGrader.start(self)
-        self.coursedir.assignment_id = self.coursedir.assignment_id or (self.extra_args or [ASSIGNMENT])[0]
+        try:
+            self.coursedir.assignment_id = assignment_of(self)
+            solution.must_exist(self.coursedir)
+        except (TraitError, InstallationFault) as error:
+            self.exit(self.say(str(error)))
         status = self.grade()
         try:
             with chdir(self.coursedir.root):
                 write_report(self.coursedir, self.coursedir.assignment_id)
-        except (OSError, SQLAlchemyError) as error:
+        except (OSError, SQLAlchemyError, ImportError) as error:
             status = self.say(because(error, self.coursedir))
         self.exit(status)
 
@@ -100,7 +113,14 @@ class GradeClass(AutogradeApp):
         try:
             grade = Grade(coursedir=self.coursedir, parent=self)
             grade.start()
-        except (InstallationFault, NotGraded, NbGraderException, OSError, SQLAlchemyError) as error:
+        except (
+            InstallationFault,
+            NotGraded,
+            NbGraderException,
+            OSError,
+            SQLAlchemyError,
+            ImportError,
+        ) as error:
             return self.say(because(error, self.coursedir))
         except Exception:
             self.log.exception("The autograder itself failed; what is graded is kept.")
@@ -108,9 +128,10 @@ class GradeClass(AutogradeApp):
         except KeyboardInterrupt:
             print("Stopped. What is graded is kept; the same command grades the rest.")
             return 130
-        for student, why in sorted(grade.state.not_graded.items()):
+        missed = {s: why for s, why in grade.state.not_graded.items() if s in grade.students}
+        for student, why in sorted(missed.items()):
             print(f"{clean(student)} was not graded: {clean(why)}")
-        return 1 if grade.state.not_graded else 0
+        return 1 if missed else 0
 
     def say(self, sentence):
         self.log.error(sentence)
@@ -119,13 +140,14 @@ class GradeClass(AutogradeApp):
 
 def because(error, course):
     """Say in a sentence what kept a class from being graded."""
+    gradebook = make_url(course.db_url).render_as_string(hide_password=True)
     if isinstance(error, OperationalError):
         return (
-            f"The gradebook {course.db_url} cannot be used ({error.orig}). If nbgrader is newer than it, "
+            f"The gradebook {gradebook} cannot be used ({error.orig}). If nbgrader is newer than it, "
             "make a copy and run `nbgrader db upgrade`."
         )
     if isinstance(error, SQLAlchemyError):
-        return f"The gradebook {course.db_url} cannot be used: {error}."
+        return f"The gradebook {gradebook} cannot be used: {error}."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full: make room and grade again. What is graded is kept."
     if isinstance(error, OSError) and error.errno:
@@ -147,7 +169,9 @@ class Report(Command):
 def write_report(coursedir, assignment):
     """Write report.html to the course's root folder; return what it shows."""
     found = patiently(report.rows, coursedir, assignment)
-    Path("report.html").write_text(page(assignment, *found), encoding="utf-8")
+    partial = Path(".report.partial")  # never half a page
+    partial.write_text(page(assignment, *found), encoding="utf-8")
+    partial.replace("report.html")
     print("report.html: the class on one page.")
     return found
 

@@ -7,7 +7,7 @@ import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import mkdtemp, mkstemp
 from time import monotonic
 
 from nbclient.client import CellExecutionComplete
@@ -277,12 +277,19 @@ class Execute(NbGraderExecute):
 
 
 def read_secret():
-    """Return the course's secret; make one where there is none."""
+    """Return the course's secret; make one where there is none. Raises InstallationFault."""
     path = Path(".secret")  # nbgrader works in the course's root folder
-    if not path.exists():
-        with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex())
-    return path.read_text()
+    try:
+        if not path.exists() or not path.stat().st_size:
+            descriptor, made = mkstemp(prefix=".secret-", dir=".")  # which only its owner may read
+            with open(descriptor, "w") as file:
+                file.write(secrets.token_hex())
+            os.replace(made, path)
+        return path.read_text()
+    except PermissionError as error:
+        raise InstallationFault(
+            f"{path.absolute()} cannot be read or made ({error.strerror}): who grades needs the right to."
+        ) from None
 
 
 @contextmanager

@@ -212,7 +212,8 @@ class Grade(Autograde):
     @cached_property
     def check_key(self):
         """What the solution's check depends on: also the machine, and what is installed there."""
-        return f"{self.assignment_key} {solution.environment()} {self.scheduler}"
+        expected = solution.SolutionCheck(parent=self.parent).expected
+        return f"{self.assignment_key} {solution.environment()} {self.scheduler} {expected}"
 
     def key(self, submission):
         """Return a digest of all that a grade depends on."""

@@ -13,6 +13,8 @@ def marks(row, sandbox):
             found.append(("earlier grade", "the points are those of an earlier submission."))
     elif not (row.submitted or row.graded):
         found.append(("nothing submitted", ""))
+    elif not row.submitted:
+        found.append(("folder gone", "the points are those of what lay there."))
     if row.late:
         found.append(("late", f"by {duration(row.late)}, penalty {counted(row.penalty, 'point')}."))
     if row.withheld:

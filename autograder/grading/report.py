@@ -181,6 +181,8 @@ def describe(row, path):
         row.seconds = next(iter(numbers([notes.get("seconds")])), row.seconds)
         row.sandbox = notes.get("sandbox") if isinstance(notes.get("sandbox"), bool) else row.sandbox
         row.mistakes += [sentence for sentence in name_mistakes(notebook) if sentence not in remarks]
+    except FileNotFoundError:
+        row.remarks.append(f"There is no graded `{path.name}`: it was not handed in, or has been removed.")
     except Exception as reason:
         row.remarks.append(
             f"The graded notebook cannot be read ({type(reason).__name__}): grade this submission again."

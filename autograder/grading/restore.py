@@ -40,7 +40,7 @@ class RestoreCells(NbGraderPreprocessor):
         remarks += moving(release.cells, moved.keys() - unsure, unsure)
         cells = list(map(plain, extras.pop(-1, [])))
         for number, cell in enumerate(release.cells):
-            found = mine[number]
+            found = written(cell, mine[number])
             remarks += [] if number in moved else describe(cell, found)
             if is_answer(cell) and not is_prose(cell):
                 cells += map(plain, found[-MOST_TWINS:-1])
@@ -226,6 +226,13 @@ def plain(cell):
     cell.metadata.pop("nbgrader", None)
     cell["id"] = new_code_cell().id
     return cell
+
+
+def written(cell, found):
+    """Return those of the cells submitted for one that count: of code, an untouched copy is no answer."""
+    if not is_answer(cell) or is_prose(cell):
+        return found
+    return [other for other in found if bare(other.source) != bare(cell.source)] or found[-1:]
 
 
 def fill(cell, found, moved):

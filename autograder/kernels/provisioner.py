@@ -302,7 +302,10 @@ class ForkServer:
         key = json.dumps(setup, sort_keys=True)
         if key not in self.templates or not self.templates[key].alive():
             self.socket.send(json.dumps({**setup, "cwd": cwd}).encode())
-            path, (report,), _, _ = socket.recv_fds(self.socket, 4096, 1)
+            path, files, _, _ = socket.recv_fds(self.socket, 4096, 1)
+            if not path:
+                raise RuntimeError("The fork server ended while it started a template.")
+            (report,) = files
             self.templates[key] = Template(path.decode(), report)
         return self.templates[key]
 

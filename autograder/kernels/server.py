@@ -67,7 +67,7 @@ def serve(listener, folder=None, prepared=None):
         for ready in select.select([listener, *clients], [], [], WATCH if kernels else None)[0]:
             if ready is listener:
                 clients.add(listener.accept()[0])
-            elif message := ready.recv(2**20):
+            elif message := received(ready):
                 request = json.loads(message)
                 if "cells" in request:
                     bury(kernels, templates)
@@ -89,6 +89,14 @@ def serve(listener, folder=None, prepared=None):
                     os.kill(pid, signal.SIGKILL)
             # A folder may hold so much that looking would be all that is done.
             next_look = begun + 10 * (time.monotonic() - begun)
+
+
+def received(client):
+    """Return a client's message, empty where it is gone."""
+    try:
+        return client.recv(2**20)
+    except ConnectionResetError:  # it was killed before it had read an answer
+        return b""
 
 
 @dataclass

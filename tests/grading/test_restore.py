@@ -41,6 +41,16 @@ def sources(notebook):
     return [c.source for c in notebook.cells]
 
 
+def test_an_untouched_copy_below_the_answer_is_not_the_answer(restore, submitted, release):
+    position = submitted.cells.index(cell(submitted, LOOP))
+    stub = copy.deepcopy(cell(release, LOOP))
+    stub.id = "twin"
+    submitted.cells.insert(position + 1, stub)
+    notebook, _ = restore(submitted)
+    assert cell(notebook, LOOP).source == "def train_tinybert(): pass"
+    assert stub.source not in sources(notebook)
+
+
 def test_an_honest_notebook_comes_back_as_it_was(restore, submitted, release):
     submitted.metadata.clear()
     before = sources(submitted)

@@ -180,6 +180,10 @@ def test_a_fresh_clone_is_graded_without_another_command(light, released):
         shutil.rmtree(light.folder / "notebooks")
     assert light.run("autograder", "grade")[0] == 0 and len(graded(light)) == 3
     assert (light.folder / "notebooks" / NOTEBOOK).exists()
+    assert "3 submissions are graded already" in light.run("autograder", "grade")[1]
+    (light.folder / "gradebook.db").unlink()  # a new one is told of the assignment, too
+    assert light.run("autograder", "grade")[0] == 0 and len(graded(light)) == 3
+    assert not any(row.not_graded for row in light.rows().values())
 
 
 def test_a_fresh_clone_has_its_assignment_made_though_there_is_a_release(light):
@@ -193,6 +197,9 @@ def test_a_fresh_clone_has_its_assignment_made_though_there_is_a_release(light):
 def test_nothing_submitted_and_unknown_assignments_are_said(light):
     status, printed = light.run("autograder", "grade", "09_other")
     assert status == 2 and "no assignment `09_other`" in printed and ASSIGNMENT in printed
+    for arguments in (("a", "b"), (ASSIGNMENT, "--assignment=09_other"), ("a+b",)):
+        status, printed = light.run("autograder", "grade", *arguments)
+        assert status and "Traceback" not in printed and not graded(light), printed
     status, printed = light.run("autograder", "grade", "--student=nobody")
     assert status == 2 and "nothing to grade" in printed and "nobody" in printed
     shutil.rmtree(light.folder / "submitted")
@@ -299,6 +306,24 @@ def test_points_given_by_hand_stay_and_wait_only_if_the_answer_has_changed(light
     nbformat.write(notebook, path)
     assert light.run("autograder", "grade")[0] == 0
     assert look() == (1.5, "Good.", True)
+
+
+def test_who_was_asked_for_decides_the_status(light):
+    """One student's empty folder is no failure of another's."""
+    empty = light.folder / "submitted" / "empty" / ASSIGNMENT
+    empty.mkdir(parents=True)
+    assert light.run("autograder", "grade")[0] == 1
+    status, printed = light.run("autograder", "grade", "--student=student-0001", "--force")
+    assert status == 0 and "empty" not in printed
+    assert light.rows()["empty"].not_graded
+    empty.rmdir()
+    assert light.run("autograder", "grade")[0] == 0
+    assert light.rows().get("empty") is None
+
+
+def test_a_source_that_makes_no_assignment_is_said(light):
+    change(light, replace(OPTIMIZER, "### END SOLUTION", ""))
+    refused(light, "No assignment can be made", f"nbgrader generate_assignment {ASSIGNMENT}")
 
 
 def test_the_report_is_there_even_if_the_grader_fails(light):

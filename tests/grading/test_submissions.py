@@ -319,3 +319,7 @@ def test_what_nobody_may_read(course, folder, monkeypatch):
     with pytest.raises(NotGraded, match="change its rights"):
         receive("anna", folder, course)
     monkeypatch.setattr("autograder.grading.submissions.os.listdir", listed)
+    monkeypatch.setattr("autograder.grading.submissions.os.lstat", refuse)
+    assert list(folders(course, ASSIGNMENT)) == ["anna"]
+    with pytest.raises(NotGraded, match="change its rights"):
+        receive("anna", folder, course)
