@@ -62,15 +62,15 @@ def serve(listener, folder=None, prepared=None):
     """
     # What a kernel started is this process's child when its parent has ended: see bury().
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    clients, kernels, templates, next_look = {listener.accept()[0]}, {}, {}, 0.0
+    clients, kernels, templates, next_look, orphans = {listener.accept()[0]}, {}, {}, 0.0, set()
     while clients or prepared:
-        for ready in select.select([listener, *clients], [], [], WATCH if kernels else None)[0]:
+        for ready in select.select([listener, *clients], [], [], WATCH if kernels or orphans else None)[0]:
             if ready is listener:
                 clients.add(listener.accept()[0])
             elif message := received(ready):
                 request = json.loads(message)
                 if "cells" in request:
-                    bury(kernels, templates)
+                    orphans = bury(kernels, templates)
                     introduce(ready, request, templates, folder)
                 else:
                     answer(ready, request, kernels, prepared)
@@ -81,7 +81,7 @@ def serve(listener, folder=None, prepared=None):
                     if kernel.client is ready:
                         os.kill(pid, signal.SIGKILL)
                         sandbox.remove(*kernel.temporary)
-        bury(kernels, templates)
+        orphans = bury(kernels, templates)
         if (begun := time.monotonic()) > next_look:
             for pid, kernel in kernels.items():
                 if excess := over(pid, kernel):
@@ -173,7 +173,7 @@ def answer(client, request, kernels, prepared):
 
 
 def bury(kernels, templates):
-    """Forget the kernels and templates that ended and kill what they left running."""
+    """Forget the kernels and templates that ended; kill what they left running, and return it."""
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -188,8 +188,10 @@ def bury(kernels, templates):
                 os.close(known.report)
                 sandbox.remove(known.path, f"{known.path}.home")
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    for orphan in set(map(int, children)) - {*kernels, *templates}:
+    orphans = set(map(int, children)) - {*kernels, *templates}
+    for orphan in orphans:
         os.kill(orphan, signal.SIGKILL)
+    return orphans  # they are buried the next time
 
 
 def over(pid, kernel):
