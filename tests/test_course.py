@@ -2,9 +2,9 @@
 
 import csv
 
-import nbformat
 import pytest
 from conftest import ASSIGNMENT, RELEASE, contents
+from nbgrader.api import Gradebook
 
 FULL = [3, 2, 6, 3]
 
@@ -29,7 +29,7 @@ BAD = {
     "json-but-no-notebook": ([0, 0, 0, 0], "no cells"),
     "truncated": ([0, 0, 0, 0], "breaks off"),
     "empty-folder": ([0, 0, 0, 0], "folder is empty"),
-    "wrong-name": ([0, 0, 0, 0], "only `Untitled1.ipynb`"),
+    "wrong-name": ([0, 0, 0, 0], "`autograder grade` does that"),
     "no-loop-cell": ([3, 2, 0, 0], "`todo2_train_tinybert` was not found"),
     "test-deleted": (FULL, "`test_training_loop` was not found"),
     "test-duplicated": (FULL, "`test_training_loop` is there 2 times"),
@@ -108,7 +108,9 @@ def test_validate_names_the_mistake(courses, tmp_path):
         assert status == 0 and words in " ".join(printed.split()), printed
 
 
-def test_feedback_for_a_file_that_is_no_notebook_says_so(courses):
-    path = courses["bad"].folder / "autograded" / "not-a-notebook" / ASSIGNMENT / RELEASE.name
-    notebook = nbformat.read(path, as_version=4)
-    assert any("holds no JSON" in str(cell.get("outputs")) for cell in notebook.cells)
+def test_a_file_that_is_no_notebook_is_no_recorded_zero(courses):
+    folder = courses["bad"].folder
+    with Gradebook(f"sqlite:///{folder}/gradebook.db", "fine-tuning") as gradebook:
+        grades = gradebook.find_submission_notebook(ASSIGNMENT, ASSIGNMENT, "not-a-notebook").grades
+        assert grades and all(grade.auto_score is None for grade in grades)
+    assert not (folder / "autograded" / "not-a-notebook" / ASSIGNMENT).exists()
