@@ -78,7 +78,9 @@ def main():
             for process in others:
                 process.kill()
     print(f"Idle: {idle[2]:.0f} s. With {BUSY} processes beside it: {busy[2]:.0f} s.")
-    differ = [name for name in idle[1] if (idle[0][name], idle[1][name]) != (busy[0][name], busy[1][name])]
+    # What an endless cell leaves of its notebook's time is a matter of moments: those must only end.
+    honest = idle[1].keys() - ENDLESS
+    differ = [name for name in honest if (idle[0][name], idle[1][name]) != (busy[0][name], busy[1][name])]
     cut = [name for name in idle[1] if idle[1][name][1] or busy[1][name][1]]
     print(f"{len(idle[1])} students, graded differently: {differ}; time ran out for: {cut}")
     sys.exit(bool(differ) or cut != sorted(ENDLESS))
