@@ -16,7 +16,7 @@ from .evidence import Evidence
 from .records import HistoryRecord
 from .verdict import CheckFailed, Verdict
 
-SEED = 8  # of the students' own checks of the loop
+SEED = 8  # of the students' own checks
 
 
 def grading():
@@ -38,33 +38,31 @@ def passed_over(check):
 def check_parameter_groups(optimizer, model, *, seed=None):
     """Check that `optimizer` holds exactly the unfrozen parameters of `model`, each once.
 
-    With a `seed`, a copy takes a step on the gradients that it draws, and what moves counts.
+    A copy takes steps on gradients drawn from the seed, and what moves counts.
     """
+    seed = SEED if seed is None else seed
     record = collect_optimizer(optimizer, model, seed)
-    if grading():
-        return Evidence(record)
-    return answer("Parameter groups", judge.judge_parameter_groups(record, seed))
+    return conclude("Parameter groups", record, lambda: judge.judge_parameter_groups(record, seed))
 
 
 @passed_over
 def check_learning_rate(optimizer, model, *, seed=None):
     """Check that `optimizer` is AdamW with lr 2.5e-3 and weight decay 0.01 in every group.
 
-    With a `seed`, the settings are also measured from a step on the gradients that it draws.
+    The settings are also measured, from a copy's steps on gradients drawn from the seed.
     """
-    record = collect_optimizer(optimizer, model, seed)
     if grading():
-        return Evidence(record)
-    return answer("Learning rate", judge.judge_learning_rate(record, seed))
+        return Evidence(None)  # the optimizer's own stands in the cell of the check above
+    seed = SEED if seed is None else seed
+    record = collect_optimizer(optimizer, model, seed)
+    return conclude("Learning rate", record, lambda: judge.judge_learning_rate(record, seed))
 
 
 @passed_over
 def check_training_loop(train_tinybert, *, seed=None):
-    """Check `train_tinybert` on small models, loaders and optimizers drawn from `seed`."""
-    if grading():
-        return Evidence(collect_training(train_tinybert, seed, as_evidence=True))
+    """Check `train_tinybert` on small models, loaders and optimizers drawn from the seed."""
     record = collect_training(train_tinybert, SEED if seed is None else seed)
-    return answer("Training loop", judge.judge_training_loop(record))
+    return conclude("Training loop", record, lambda: judge.judge_training_loop(record))
 
 
 @passed_over
@@ -77,12 +75,17 @@ def check_loss_history(train_tinybert, losses, run, *, seed=None):
     if grading():
         return Evidence(history)  # the loop's own stands in the cell of the check above
     record = collect_training(train_tinybert, SEED if seed is None else seed)
-    return answer("Loss history", judge.judge_loss_history(record, history))
+    return conclude("Loss history", record, lambda: judge.judge_loss_history(record, history))
 
 
-def answer(check, findings):
-    """Return the Verdict; under `nbgrader validate`, which shows only exceptions, raise it."""
-    verdict = Verdict(check, findings)
-    if findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
+def conclude(check, record, judged):
+    """Return the record as Evidence under grading, else the Verdict of the findings that judged() returns.
+
+    Under `nbgrader validate`, which shows only exceptions, raise it.
+    """
+    if grading():
+        return Evidence(record)
+    verdict = Verdict(check, judged())
+    if verdict.findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
         raise CheckFailed(verdict)
     return verdict

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import copysign
 
-from .lesson import NUM_EPOCHS
+from .lesson import LEARNING_RATE, NUM_EPOCHS, WEIGHT_DECAY
 
-SAMPLE = 16  # values of a parameter that are looked at
-STEP_SIZES = 1, 0.1, 10  # of the gradients in the steps that an optimizer is watched for
+SAMPLE = 8  # values of a parameter that are looked at
+STEP_SIZES = (1, 0.1, 10) * 4  # of the gradients in the steps that an optimizer is watched for
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class Plan:
     batch_size: int
     layers: int  # of the probe's encoder; the first two are frozen
     seed: int  # of the probe's weights, examples, batches and dropout
+    replayed: int = 1  # every so many steps the gradients are compared with those of a replay
+    lr: float = LEARNING_RATE  # of the probe's optimizer
+    weight_decay: float = WEIGHT_DECAY
 
     @property
     def num_epochs(self):
@@ -38,18 +41,19 @@ def trials(seed):
     """Return the Plans of a check of the training loop.
 
     The first has batches as large as the lesson's, the second nearly as many as the lesson has, and
-    the third shows the default number of epochs. The last batch is always smaller than the others.
-    An encoder layer that learns is in the first only: it would take half of the others' time.
+    the third shows the default number of epochs. One batch is always smaller than the others.
+    An encoder layer that learns is in the first only: it would take half of the others' time. The
+    second has an optimizer with other settings than the lesson's: a loop that sets those shows it.
     """
     draw = random.Random(seed)
     plans, (small, other) = [], draw.sample((3, 4), 2)
-    for epochs, batches, batch_size, layers in (
-        (3, draw.choice((3, 4)), draw.choice((17, 18)), 3),
-        (2, draw.choice((24, 25, 26)), small, 2),
-        (None, 2, other, 2),
+    for epochs, batches, batch_size, layers, settings in (
+        (3, draw.choice((3, 4)), draw.choice((17, 18)), 3, ()),
+        (2, draw.choice((24, 25, 26)), small, 2, (3, 2e-3, 0.05)),
+        (None, 2, other, 2, (3,)),
     ):
         examples = batches * batch_size - draw.randrange(1, batch_size - 1)
-        plans.append(Plan(epochs, examples, batch_size, layers, draw.randrange(2**31)))
+        plans.append(Plan(epochs, examples, batch_size, layers, draw.randrange(2**31), *settings))
     return plans
 
 

@@ -1,7 +1,8 @@
 """What the collecting room hands to the judging room: plain data, no tensors, no opinions."""
 
-import math
 from dataclasses import dataclass, field
+
+from .lesson import LEARNING_RATE
 
 
 @dataclass
@@ -48,8 +49,8 @@ class Forward:
     attention_mask: str  # "right", "missing", "ones", "other"
     labels: str  # "right", "missing", "float", "other", or the argument they landed in
     weights_kept: bool  # they are as the last step left them
-    dropouts: list[float] | None = None  # where they are not: each layer's probability, 0 if it is off
-    given: dict | None = None  # what reached the arguments, as lists, where it is not all right
+    some_dropout: bool = False  # at least one of its dropout layers is in training mode
+    others: list[str] = field(default_factory=list)  # other arguments that change what the model computes
     loss: float | None = None  # the model's own, or computed from its logits if it gave none
 
 
@@ -61,7 +62,6 @@ class Backward:
     of: str  # "loss": the model's own; "logits": a loss computed elsewhere
     scale: float  # d(what was differentiated) / d(model's loss)
     left_over: bool  # gradients of earlier batches were still there
-    gradient: list | None = None  # of a loss computed elsewhere, (examples, 2)
     plain: bool = False  # it is the cross-entropy that the model would have computed
     joined: bool = False  # to the one before it: a single backward() went through both
     cleared: list[str] = field(default_factory=list)  # parameters without such, where others had some
@@ -73,16 +73,10 @@ class Step:
 
     passed_optimizer: bool
     gradients: str  # "some", "zero", "none"
-    norms: list[float]  # of the gradient of each parameter handed over unfrozen, 0 where there is none
-    largest: list[float]  # of its values, by size
+    norm: float  # of all gradients of the parameters handed over unfrozen
     settings: dict[str, list]  # those no longer as they were handed in: {"lr": [before, now]}
-    own_gradients: bool = True  # unless a replay shows others than its batch's, clipped at most
+    own_gradients: bool | None = None  # they are its batch's, clipped at most; None: not looked at
     forgot: bool = False  # what the optimizer remembered of earlier steps was gone
-
-    @property
-    def norm(self):
-        """That of all gradients together."""
-        return math.hypot(*self.norms)
 
 
 @dataclass
@@ -93,6 +87,7 @@ class Trial:
     default_epochs: bool  # called without num_epochs, to see the default
     examples: int
     batches: int  # an epoch
+    lr: float = LEARNING_RATE  # of the optimizer that was handed over
     events: list[Forward | Backward | Step] = field(default_factory=list)
     error: str | None = None  # "ValueError: ..." if it raised
     unfinished: bool = False  # it raised NotImplementedError
@@ -102,8 +97,10 @@ class Trial:
     printed: str = ""
     weights_kept: bool = True  # at the end, they are as the last step left them
     settings: dict[str, list] = field(default_factory=dict)  # as a Step's, at the end
+    outside: dict[str, list] = field(default_factory=dict)  # the same of the notebook's own optimizer
     frozen_changed: list[str] = field(default_factory=list)
     flags_changed: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # parameters that the model no longer has
     changes: str = ""  # of the weights handed over unfrozen, by all steps: safetensors in base64
 
 
@@ -121,7 +118,12 @@ class RunRecord:
     """The notebook's own run: the loss and the number of examples of every training step."""
 
     batches: int  # an epoch
-    stopped: bool = False  # the run ended in an error
+    error: str | None = None  # what stopped it: "ValueError: ..."
+    has_optimizer: bool = True  # what was handed to the loop is one
+    settings: dict[str, list] = field(default_factory=dict)  # of the optimizer, as a Trial's
+    frozen_changed: list[str] = field(default_factory=list)
+    flags_changed: list[str] = field(default_factory=list)
+    in_evaluation: int = 0  # training steps with the model in evaluation mode
     step_losses: list[float] = field(default_factory=list)
     batch_sizes: list[int] = field(default_factory=list)
     each_epoch: list = field(default_factory=list)  # what the notebook measured after each

@@ -3,11 +3,12 @@
 import html
 import re
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from .judge import Finding
 
 MIME_TYPE = "application/vnd.autograder.verdict+json"
+MARK = "application/vnd.autograder.mark+json"
 POINTS = {
     "Parameter groups": 3,
     "Learning rate": 2,
@@ -35,7 +36,7 @@ class Verdict:
 
     check: str
     findings: list[Finding]
-    withheld: bool = False  # somebody should look at it before it counts
+    marks: list[str] = field(default_factory=list)  # sentences for a person; they take nothing
 
     @property
     def max_points(self):
@@ -59,8 +60,7 @@ class Verdict:
     def as_dict(self):
         """Return the verdict as JSON-ready data."""
         return {"check": self.check, "points": self.points, "max_points": self.max_points,
-                "findings": [asdict(finding) for finding in self.findings],
-                "withheld": self.withheld}  # fmt: skip
+                "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
 
     def as_html(self):
         """Return the verdict as a box; told apart by sign and words, not by colour alone."""
@@ -75,6 +75,13 @@ class Verdict:
             f"<div role='status' style='border-left:5px solid {colour};padding:.5em 1em;"
             f"line-height:1.5;max-width:60em'><b>{html.escape(head)}</b>{body}</div>"
         )
+
+
+def mark(sentence):
+    """Return what asks a person to look at a cell, as a MIME bundle."""
+    text = f"For a look by a person: {sentence}"
+    box = f"<div role='note' style='border-left:5px solid #CC79A7;padding:.5em 1em'>{html.escape(text)}</div>"
+    return {"text/plain": text, "text/html": box, MARK: sentence}
 
 
 def markup(text):

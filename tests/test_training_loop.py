@@ -84,7 +84,7 @@ def own_losses(losses, run):
 
 def test_the_notebooks_own_losses_come_from_its_own_run():
     probe = Probe(Plan(epochs=2, examples=7, batch_size=3, layers=3, seed=1))
-    with watch(probe.model, probe.loader, 2, each_epoch=lambda: "measured") as run:
+    with watch(probe.model, probe.loader, probe.optimizer, 2, each_epoch=lambda: "measured") as run:
         losses = variation()(probe.model, probe.loader, probe.optimizer, num_epochs=2)
     assert run.each_epoch == ["measured", "measured"]
     assert own_losses(losses, run) == []

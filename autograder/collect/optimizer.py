@@ -10,6 +10,8 @@ from .. import draws
 from ..lesson import FROZEN
 from ..records import Movement, OptimizerRecord, ParameterGroup
 
+NOISE = 2**16  # values that are drawn for gradients, to be repeated
+
 
 def collect_optimizer(optimizer, model, seed=None):
     """Return the OptimizerRecord of `optimizer` over `model`.
@@ -57,27 +59,52 @@ def plain_settings(group):
     return settings
 
 
-def measure_steps(optimizer, model, seed):
-    """Let a copy of the optimizer take steps; return a Movement for each parameter name.
+def changed_settings(optimizer, before):
+    """Return {setting: [before, now]} of those that differ; a scheduler's own are none.
 
-    AdamW treats every value by itself, so the copy holds a sample of each parameter's.
+    before: the plain_settings of each of its groups.
     """
-    samples, memo = {}, {}
+    changed = {}
+    for was, group in zip(before, optimizer.param_groups):
+        now = plain_settings(group)
+        changed |= {key: [value, now.get(key)] for key, value in was.items() if now.get(key) != value}
+    if len(optimizer.param_groups) != len(before):
+        changed["param_groups"] = [len(before), len(optimizer.param_groups)]
+    return changed
+
+
+def measure_steps(optimizer, model, seed):
+    """Let a copy of the optimizer take steps on copies of all parameters; return a Movement for each name.
+
+    A sample of each parameter's values is looked at: AdamW treats every value by itself.
+    """
+    clones, memo, gradients, samples = {}, {}, {}, {}
+    # All above zero: who takes means away from gradients changes their signs.
+    noise = torch.rand(NOISE, generator=torch.Generator().manual_seed(seed), dtype=torch.float32) + 0.1
     for name, parameter in model.named_parameters():
-        values = parameter.detach().flatten()
-        values = values[:: max(1, len(values) // draws.SAMPLE)][: draws.SAMPLE].float().cpu()
-        samples[name] = memo[id(parameter)] = torch.nn.Parameter(values.clone(), parameter.requires_grad)
+        clone = torch.nn.Parameter(parameter.detach().cpu().clone(), parameter.requires_grad)
+        clones[name] = memo[id(parameter)] = clone
+        count = clone.numel()
+        gradients[name] = noise.repeat(-(-count // NOISE))[:count].view_as(clone).to(clone.dtype)
+        samples[name] = torch.arange(0, count, max(1, count // draws.SAMPLE))[: draws.SAMPLE]
     original, optimizer = optimizer, copy.deepcopy(optimizer, memo)
     for name, value in vars(original).items():  # a copy is made without hooks and a subclass's own
         if name not in ("param_groups", "state") and not callable(value):
             setattr(optimizer, name, copy.deepcopy(value, memo))
     optimizer.state = defaultdict(dict)  # as if it had never stepped
-    found = {name: Movement([sample.tolist()]) for name, sample in samples.items()}
-    for number in range(len(draws.STEP_SIZES)):
-        for name, sample in samples.items():
-            sample.grad = torch.tensor(draws.gradients(seed, name, len(sample))[number])
+    found = {name: Movement([values(clones[name], places)]) for name, places in samples.items()}
+    for number, size in enumerate(draws.STEP_SIZES):
+        for name, places in samples.items():
+            gradient = clones[name].grad = gradients[name] * size
+            drawn = draws.gradients(seed, name, len(places))[number]
+            gradient.view(-1)[places] = torch.tensor(drawn, dtype=gradient.dtype)
         with torch.no_grad():
             optimizer.step()
-        for name, sample in samples.items():
-            found[name].values.append(sample.tolist())
+        for name, places in samples.items():
+            found[name].values.append(values(clones[name], places))
     return found
+
+
+def values(parameter, places):
+    """Return some of a parameter's values as a list."""
+    return parameter.detach().flatten()[places].float().tolist()

@@ -1,10 +1,11 @@
 """A tiny BERT with data and an optimizer of its own, for a training loop to be tried on."""
 
 from base64 import b64encode
+from contextlib import contextmanager
 
 import safetensors.torch
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SubsetRandomSampler
 from transformers import BertConfig, BertForSequenceClassification
 
 from ..lesson import FROZEN
@@ -56,9 +57,9 @@ class Dropout(torch.nn.Dropout):
             return values
         seed = (self.probe.plan.seed * 10_007 + self.probe.steps) * 1009 + self.number
         draw = torch.Generator().manual_seed(seed)
-        kept = torch.rand(values.shape, generator=draw) >= self.p
+        kept = torch.rand(values.shape, generator=draw, dtype=torch.float32) >= self.p
         growth = 1 + GROWTH * self.probe.steps * self.probe.plan.default_epochs
-        return values * (1 + growth * (kept.to(values.device) / (1 - self.p) - 1))
+        return values * (1 + growth * (kept.float().to(values.device) / (1 - self.p) - 1))
 
 
 class Probe:
@@ -70,7 +71,8 @@ class Probe:
     def __init__(self, plan):
         self.plan, self.steps = plan, 0
         torch.manual_seed(plan.seed)
-        self.model = BertForSequenceClassification(BertConfig(**SIZES, num_hidden_layers=plan.layers))
+        with default_dtype(torch.float32):  # as the notebook's model is, whatever is the default by now
+            self.model = BertForSequenceClassification(BertConfig(**SIZES, num_hidden_layers=plan.layers))
         for number, (name, module) in enumerate(list(self.model.named_modules())):
             if isinstance(module, torch.nn.Dropout):
                 self.model.set_submodule(name, Dropout(module.p, self, number))
@@ -85,9 +87,9 @@ class Probe:
         self.moving = [(name, p) for name, p in self.parameters.items() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             [p for _, p in self.moving],
-            lr=2e-3,  # not the lesson's: a loop that sets those itself is seen
-            weight_decay=0.05,  # so strong that it shows in the weights
-            fused=True,
+            lr=plan.lr,
+            weight_decay=plan.weight_decay,
+            foreach=True,  # fused would be faster, but takes gradients of a GradScaler otherwise
             eps=1e-4,  # or rounding errors, where a gradient should be zero, would become steps
         )
         # Lengths differ, so that batches have padding and their masks matter.
@@ -97,12 +99,14 @@ class Probe:
             for i in range(plan.examples)
         ]
         self.labels = torch.randint(0, 2, (plan.examples,)).tolist()
+        # As the notebook's: fixed batches in random order, so that its `batch_size` is None.
+        numbers = list(range(plan.examples))
+        batches = [numbers[k : k + plan.batch_size] for k in range(0, plan.examples, plan.batch_size)]
+        draw = torch.Generator().manual_seed(plan.seed)
         self.loader = ProbeLoader(
             list(zip(self.rows, self.labels)),
-            batch_size=plan.batch_size,
-            shuffle=True,
+            batch_sampler=SubsetRandomSampler(batches, generator=draw),
             collate_fn=self.collate,
-            generator=torch.Generator().manual_seed(plan.seed),
         )
 
     def __deepcopy__(self, memo):
@@ -138,3 +142,14 @@ class Probe:
         now = now or dict(self.model.named_parameters())
         changes = {n: (now[n].detach().cpu() - self.start[n]).float() for n, _ in self.moving if n in now}
         return b64encode(safetensors.torch.save(changes)).decode()
+
+
+@contextmanager
+def default_dtype(dtype):
+    """Have tensors be made in another precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

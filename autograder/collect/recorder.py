@@ -1,6 +1,5 @@
 """Write down what is done with a probe, call by call."""
 
-import copy
 import inspect
 from functools import cache
 
@@ -9,36 +8,49 @@ from torch.nn.functional import cross_entropy, one_hot
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..records import Backward, Forward, Step
-from .optimizer import plain_settings
-from .replay import Replay, explains
+from .calls import reported
+from .optimizer import changed_settings, plain_settings
+from .replay import Replay, Twin, explains
+
+# The model's other arguments, and whether their rows are what it takes when it is not given any.
+DEFAULTS = {
+    "token_type_ids": lambda rows: not rows.any(),
+    "position_ids": lambda rows: bool((rows == torch.arange(rows.shape[-1])).all()),
+}
 
 
 class Recorder:
     """Watches a probe's model and optimizer; use as a context manager, then read `events`.
 
-    With `replays`, each step's gradients are compared with those of its batch.
+    The model is seen however it is called, as a whole or its two parts one by one, and so are its
+    copies. Each step's gradients are compared with those of its batch.
     """
 
-    def __init__(self, probe, replays=False):
+    def __init__(self, probe):
         self.probe, self.events = probe, []
-        self.replays = {} if replays else None  # by number of the forward call
-        self.twin = copy.deepcopy(probe.model) if replays else None  # out of everybody's sight
+        self.replays = {}  # by number of the forward call
+        self.twin = Twin(probe.model)
+        self.inside = 0  # calls of a whole model under way
+        self.in_parts = None  # number of the forward call whose classifier has not been called yet
         self.flags_changed = []
         self.dropout = {name: module.p for name, module in probe.model.named_modules() if is_dropout(module)}
         self.settled = {}  # the weights as the last step left them
         self.remembered = 0  # steps that the optimizer knew of after the last one
         self.settings = [plain_settings(group) for group in probe.optimizer.param_groups]
-        self.call, self.called = None, []  # the backward call under way, and the losses it went through
+        self.call, self.called_back = None, []  # the backward call under way, and the losses it went through
         self.held = set()  # parameters with gradients when it began, by name
         self.arrived = set()  # ids of Backwards whose gradients came to the parameters
         self.on_the_way = {}  # backward calls that have come to a loss, by number of its forward call
 
     def __enter__(self):
-        # Plain functions: a deep copy of the model then reports here too.
-        self.probe.model.register_forward_pre_hook(
-            lambda model, args, kwargs: self.before_forward(model, args, kwargs), with_kwargs=True
+        self.reported = reported(self.probe.model, self.called)
+        self.reported.__enter__()
+        self.encoder = self.probe.model.bert
+        # Plain functions: a deep copy of a part then reports here too.
+        self.encoder.register_forward_pre_hook(
+            lambda part, args, kwargs: self.before_part(part, args, kwargs), with_kwargs=True
         )
-        self.probe.model.register_forward_hook(lambda model, args, output: self.after_forward(output))
+        self.probe.model.classifier.register_forward_hook(lambda part, args, logits: self.after_part(logits))
         # torch.autograd.grad comes through the model too, but leaves no gradients behind.
         bias = self.probe.model.classifier.bias
         # After, not before: step(closure) computes the loss and its gradients inside.
@@ -49,73 +61,101 @@ class Recorder:
         return self
 
     def __exit__(self, *exception):
+        self.reported.__exit__(*exception)
         for handle in self.handles:
             handle.remove()
         # torch.autograd.grad, to look at gradients of a loss that is also learnt from, is no backward().
         learnt = {e.forward for e in self.events if id(e) in self.arrived}
-        self.arrived |= set(map(id, self.called))  # the last call may have ended in an error
+        self.arrived |= set(map(id, self.called_back))  # the last call may have ended in an error
         self.events = [
             e for e in self.events
             if not isinstance(e, Backward) or id(e) in self.arrived or e.forward not in learnt
         ]  # fmt: skip
 
-    def before_forward(self, model, args, kwargs):
-        """Record a call before it can fail, with what reached each argument."""
-        given = signature(type(model)).bind_partial(model, *args, **kwargs)
+    # --- Calls of the model
+
+    def called(self, model, forward, args, kwargs):
+        """Return what forward(*args, **kwargs) of a model does, recorded."""
+        if self.inside:
+            return forward(*args, **kwargs)
+        number = self.before(model, model, args, kwargs)
+        self.inside += 1
+        try:
+            output = forward(*args, **kwargs)
+        finally:
+            self.inside -= 1
+        tensors = output if isinstance(output, tuple) else output.to_tuple()
+        has_loss = tensors[0].dim() == 0
+        self.after(number, tensors[int(has_loss)], tensors[0] if has_loss else None)
+        return output
+
+    def before_part(self, part, args, kwargs):
+        """Record a call of the encoder alone."""
+        if not self.inside:
+            self.in_parts = self.before(self.probe.model, part, args, kwargs)
+
+    def after_part(self, logits):
+        """Record what the classifier made of the encoder's output."""
+        if not self.inside and self.in_parts is not None:
+            number, self.in_parts = self.in_parts, None
+            self.after(number, logits, None)
+
+    def before(self, model, called, args, kwargs):
+        """Record a call before it can fail, with what reached each argument; return its number.
+
+        called: the model itself, or its encoder.
+        """
+        given = signature(type(called)).bind_partial(called, *args, **kwargs)
         given = {name: value for name, value in given.arguments.items() if value is not None}
         ids = given.get("input_ids")
         examples = self.probe.identify(ids)
         known = bool(examples) and min(examples) >= 0
         rows = self.probe.collate([(self.probe.rows[i], 0) for i in examples])[0] if known else None
         ids_right = known and not ids.is_floating_point() and same_rows(ids.cpu().long(), rows)
-        # Copies only for a replay, which comes later.
-        weights = self.weights() if self.replays is not None else dict(self.probe.moving)
+        weights = dict(self.probe.moving)
         modules = dict(model.named_modules())  # once: it takes a model long to list them
         on = {name: m.p for name, m in modules.items() if is_dropout(m) and m.training}
         forward = Forward(
-            passed_model=model is self.probe.model,
+            passed_model=called is self.probe.model or called is self.encoder,
             examples=examples,
             loader_pass=self.probe.pass_of(examples),
             training=model.training,
             dropout=on == self.dropout and all(m.training for m in modules.values()),
+            some_dropout=any(on.values()),
             grad_enabled=torch.is_grad_enabled(),
             input_ids="missing" if ids is None else "right" if ids_right else "other",
             attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
             labels=self.describe_labels(given, examples if known else None),
             weights_kept=all(torch.equal(weights[n], w) for n, w in self.settled.items()),
+            others=[n for n, usual in DEFAULTS.items() if is_tensor(given.get(n)) and not usual(given[n])],
         )
-        if on != self.dropout:
-            forward.dropouts = [on.get(name, 0.0) for name in self.dropout]
-        tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
-        described = {forward.input_ids, forward.attention_mask, forward.labels}
-        if described != {"right"} or set(tensors) != {"input_ids", "attention_mask", "labels"}:
-            forward.given = {name: value.tolist() for name, value in tensors.items()}
         self.events.append(forward)
-        if self.replays is not None and model is self.probe.model and torch.is_grad_enabled():
-            self.replays[self.forwards() - 1] = Replay(model, weights, args, kwargs)
+        number = sum(isinstance(event, Forward) for event in self.events) - 1
+        looked_at = self.probe.steps % self.probe.plan.replayed == 0
+        if called is self.probe.model and forward.grad_enabled and looked_at:
+            weights = self.settled if self.settled and forward.weights_kept else self.weights()
+            self.replays[number] = Replay(modules, weights, args, kwargs)
+        return number
 
-    def forwards(self):
-        return sum(isinstance(event, Forward) for event in self.events)
-
-    def after_forward(self, output):
+    def after(self, number, logits, loss):
         """Record the loss, and be told when gradients flow back from it."""
-        forward, number = self.events[-1], self.forwards() - 1
-        tensors = output if isinstance(output, tuple) else output.to_tuple()
-        has_loss = tensors[0].dim() == 0
-        logits, known = tensors[int(has_loss)], forward.examples and min(forward.examples) >= 0
+        forward = [event for event in self.events if isinstance(event, Forward)][number]
+        known = forward.examples and min(forward.examples) >= 0
         labels = torch.tensor([self.probe.labels[i] for i in forward.examples]) if known else None
-        if has_loss:
-            forward.loss = tensors[0].item()
+        if loss is not None:
+            forward.loss = loss.item()
         elif known:
-            forward.loss = cross_entropy(logits.detach(), labels).item()
+            forward.loss = cross_entropy(logits.detach().float(), labels).item()
         if not logits.requires_grad:
             return
         # What the model's loss of the batch's own labels sends back to the logits, where it is known.
         plain = gradient_of_loss(logits, labels) if known else None
-        own = plain if has_loss and forward.labels == "right" else None
-        if has_loss:
-            tensors[0].register_hook(lambda gradient: self.on_loss_gradient(number, gradient))
+        own = plain if loss is not None and forward.labels == "right" else None
+        if loss is not None:
+            loss.register_hook(lambda gradient: self.on_loss_gradient(number, gradient))
         logits.register_hook(lambda gradient: self.on_logits_gradient(number, own, plain, gradient))
+
+    # --- Backward calls
 
     def on_loss_gradient(self, number, gradient):
         """Record a backward call through the loss of a forward call; its logits come next."""
@@ -128,37 +168,40 @@ class Recorder:
             backward = self.record_backward(number, "logits")
         elif own is None or equal(gradient, backward.scale * own):
             return
-        backward.of, backward.scale, backward.gradient = "logits", 1.0, gradient.tolist()
+        backward.of, backward.scale = "logits", 1.0
         backward.plain = plain is not None and equal(gradient, plain)
 
     def record_backward(self, number, of, scale=1.0):
         call = torch._C._current_graph_task_id()  # as torch.autograd.graph's own hooks tell calls apart
         joined = call == self.call
         if not joined:
-            self.call, self.called = call, []
+            self.call, self.called_back = call, []
             self.held = {name for name, p in self.probe.moving if p.grad is not None and bool(p.grad.any())}
-        self.called.append(Backward(forward=number, of=of, scale=scale, left_over=False, joined=joined))
-        self.events.append(self.called[-1])
-        return self.called[-1]
+        backward = Backward(forward=number, of=of, scale=scale, left_over=False, joined=joined)
+        self.called_back.append(backward)
+        self.events.append(backward)
+        return backward
 
     def on_gradient(self):
         """Note whether a backward call has added to gradients that were there before."""
         if torch._C._current_graph_task_id() == self.call:
-            self.arrived |= set(map(id, self.called))
+            self.arrived |= set(map(id, self.called_back))
             names = [name for name, _ in self.probe.moving]
-            self.called[0].left_over = bool(self.held)
-            self.called[0].cleared = [name for name in names if name not in self.held] if self.held else []
+            first = self.called_back[0]
+            first.left_over = bool(self.held)
+            first.cleared = [name for name in names if name not in self.held] if self.held else []
+
+    # --- Steps
 
     def after_step(self, optimizer, args, kwargs):
         """Record a step of any optimizer in the process."""
-        found = [torch.zeros(1) if p.grad is None else p.grad for _, p in self.probe.moving]
+        found = [p.grad for _, p in self.probe.moving if p.grad is not None]
         self.events.append(
             Step(
                 passed_optimizer=optimizer is self.probe.optimizer,
                 gradients=self.gradients_now(),
-                norms=torch.stack(torch._foreach_norm(found)).tolist(),
-                largest=torch.stack(torch._foreach_norm(found, torch.inf)).tolist(),
-                settings=self.changed_settings(),
+                norm=float(torch.stack(torch._foreach_norm(found)).norm()) if found else 0.0,
+                settings=changed_settings(self.probe.optimizer, self.settings),
                 own_gradients=self.own_gradients(),
                 forgot=self.forgot(),
             )
@@ -166,6 +209,7 @@ class Recorder:
         self.note_flags()
         self.probe.steps += optimizer is self.probe.optimizer
         self.settled = self.weights()
+        self.replays.clear()
 
     def weights(self):
         return {name: p.detach().clone() for name, p in self.probe.moving}
@@ -176,28 +220,18 @@ class Recorder:
         return "some" if any(bool(g.any()) for g in found) else "zero" if found else "none"
 
     def own_gradients(self):
-        """Whether the gradients are those of the batch that was differentiated last."""
+        """Whether the gradients are those of the batch that was differentiated last; None: unknown."""
         last = next((e.forward for e in reversed(self.events) if isinstance(e, Backward)), None)
-        if last not in (self.replays or {}):
-            return True  # no backward, or another model: there are rules for these
+        if last not in self.replays:
+            return None  # no backward, or another model: there are rules for these
         expected = self.replays[last].gradients(self.twin)
-        return expected is None or explains(expected, {name: p.grad for name, p in self.probe.moving})
+        return expected and explains(expected, {name: p.grad for name, p in self.probe.moving})
 
     def forgot(self):
         """Whether AdamW counts a later step as its first."""
         parameter, before = self.probe.moving[0][1], self.remembered
         self.remembered = int(self.probe.optimizer.state.get(parameter, {}).get("step", 0))
         return self.remembered == 1 <= before and parameter.grad is not None
-
-    def changed_settings(self):
-        """Return {setting: [as handed over, now]} of those that differ; a scheduler's own are none."""
-        changed = {}
-        for was, group in zip(self.settings, self.probe.optimizer.param_groups):
-            now = plain_settings(group)
-            changed |= {key: [value, now.get(key)] for key, value in was.items() if now.get(key) != value}
-        if len(self.probe.optimizer.param_groups) != len(self.settings):
-            changed["param_groups"] = [len(self.settings), len(self.probe.optimizer.param_groups)]
-        return changed
 
     @staticmethod
     def describe_mask(mask, ids):
@@ -240,13 +274,11 @@ class Recorder:
         weights = self.weights()
         return all(torch.equal(weights[n], w) for n, w in self.settled.items())
 
-    def changes(self):
-        """Return the names of frozen parameters that moved, and of those whose flag changed meanwhile."""
-        now = dict(self.probe.model.named_parameters())
+    def frozen_changed(self):
+        """Return the names of frozen parameters that moved."""
+        now = self.probe.parameters
         frozen = [name for name, flag in self.probe.flags.items() if not flag]
-        moved = [name for name in frozen if not torch.equal(now[name], self.probe.start[name])]
-        self.note_flags()
-        return moved, self.flags_changed
+        return [name for name in frozen if not torch.equal(now[name], self.probe.start[name])]
 
 
 @cache
@@ -259,6 +291,10 @@ def same_rows(ids, rows):
     """Whether two batches of token ids are equal, but for columns of padding at the end of the first."""
     width = rows.shape[1]
     return torch.equal(ids[:, :width], rows) and not bool(ids[:, width:].any())
+
+
+def is_tensor(value):
+    return isinstance(value, torch.Tensor)
 
 
 def is_dropout(module):

@@ -1,36 +1,42 @@
 """Replay a forward call: what gradients should its batch have given?"""
 
+import copy
+
 import torch
-from torch.func import functional_call
+
+
+class Twin:
+    """A copy of a model, made before anybody could put a hook on it."""
+
+    def __init__(self, model):
+        self.model = copy.deepcopy(model)
+        self.modules = dict(self.model.named_modules())
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
 
 class Replay:
     """A forward call as it was about to happen: weights, modes, precision and arguments.
 
-    weights: {name: tensor}, copies of the parameters whose gradients matter.
+    modules: {name: module} of the model. weights: {name: tensor}, those whose gradients matter.
     """
 
-    def __init__(self, model, weights, args, kwargs):
+    def __init__(self, modules, weights, args, kwargs):
         self.weights, self.args, self.kwargs = weights, args, kwargs
-        self.precision = dict(
-            dtype=torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu")
-        )
-        self.modes = {name: module.training for name, module in model.named_modules()}
+        self.precision = dict(dtype=torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu"))
+        self.modes = {name: module.training for name, module in modules.items()}
 
     def gradients(self, twin):
-        """Return {name: gradient} of the model's own loss, or None where it computed none.
-
-        twin: a model of the same architecture and frozen weights, without anybody's hooks.
-        """
-        for name, module in twin.named_modules():
-            module.training = self.modes[name]
+        """Return {name: gradient} of the model's own loss, or None where it computed none."""
+        for name, module in twin.modules.items():
+            module.training = self.modes.get(name, module.training)
+        with torch.no_grad():
+            torch._foreach_copy_(list(twin.parameters.values()), [self.weights[n] for n in twin.parameters])
         with torch.enable_grad(), torch.autocast("cpu", **self.precision):
-            leaves = {name: weight.requires_grad_() for name, weight in self.weights.items()}
-            output = functional_call(twin, leaves, self.args, self.kwargs)
+            output = twin.model(*self.args, **self.kwargs)
             if output[0].dim():
                 return None
-            found = torch.autograd.grad(output[0], list(leaves.values()), allow_unused=True)
-        return {name: g for name, g in zip(leaves, found) if g is not None}
+            found = torch.autograd.grad(output[0], list(twin.parameters.values()), allow_unused=True)
+        return {name: g for name, g in zip(twin.parameters, found) if g is not None}
 
 
 def explains(expected, actual):

@@ -1,7 +1,9 @@
 """Call the student's training loop on probes and record what it did."""
 
+import copy
 import functools
 import inspect
+import math
 import numbers
 import sys
 from contextlib import contextmanager, suppress
@@ -9,9 +11,11 @@ from contextlib import contextmanager, suppress
 import torch
 from IPython import get_ipython
 from IPython.utils.capture import capture_output
+from torch.optim.lr_scheduler import LRScheduler
 
 from .. import draws
 from ..records import TrainingRecord, Trial
+from .optimizer import changed_settings, plain_settings
 from .probe import Probe
 from .recorder import Recorder
 
@@ -37,21 +41,68 @@ class Tripwire:
     __setattr__ = __call__ = __iter__ = __len__ = __getitem__ = __enter__ = __bool__ = _trip
 
 
-@contextmanager
-def tripwires(function):
-    """Replace the notebook's model, train_loader and optimizer while `function` runs."""
+def variables(function):
+    """Return the global variables of the module or notebook in which a function was written."""
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(function)
     if not hasattr(function, "__globals__"):
         function = getattr(type(function).__call__, "__func__", type(function).__call__)
-    namespace = getattr(function, "__globals__", {})
+    return getattr(function, "__globals__", {})
+
+
+@contextmanager
+def tripwires(namespace):
+    """Replace the notebook's model, train_loader and optimizer for a while."""
     kept = {n: namespace[n] for n in ("model", "train_loader", "optimizer") if n in namespace}
     namespace.update({name: Tripwire(name) for name in kept})
     try:
         yield
     finally:
         namespace.update(kept)
+
+
+class Bystander:
+    """The notebook's own optimizer, which a loop on a probe has no business with.
+
+    While in use as a context manager, its settings may be changed, by a scheduler that is bound to it;
+    afterwards they, and the scheduler, are as they were. `changed`: what was, {setting: [before, now]}.
+    """
+
+    def __init__(self, function):
+        shell, namespace = get_ipython(), variables(function)
+        known = [*namespace.items(), *(shell.user_ns.items() if shell else ())]
+        found = (value for name, value in known if name == "optimizer")
+        self.optimizer = next((o for o in found if issubclass(type(o), torch.optim.Optimizer)), None)
+        values = [value for _, value in known]
+        values += [*(getattr(function, "__defaults__", None) or ())]
+        values += [*(getattr(function, "__kwdefaults__", None) or {}).values()]
+        # By type: some objects answer isinstance() with an error.
+        self.schedulers = [
+            v for v in values if issubclass(type(v), LRScheduler) and v.optimizer is self.optimizer
+        ]
+        self.changed = {}
+
+    def __enter__(self):
+        if self.optimizer is not None:
+            groups = self.optimizer.param_groups
+            self.settings = [plain_settings(group) for group in groups]
+            self.groups = [copy.deepcopy({k: v for k, v in g.items() if k != "params"}) for g in groups]
+            self.states = [dict(vars(scheduler)) for scheduler in self.schedulers]
+            for scheduler in self.schedulers:
+                # The probes take more steps than one that counts to the end of the notebook's run allows.
+                if hasattr(scheduler, "total_steps"):
+                    scheduler.total_steps = math.inf
+        return self
+
+    def __exit__(self, *exception):
+        if self.optimizer is not None:
+            self.changed = changed_settings(self.optimizer, self.settings)
+            for group, kept in zip(self.optimizer.param_groups, self.groups):
+                group.update(kept)
+            for scheduler, state in zip(self.schedulers, self.states):
+                vars(scheduler).clear()
+                vars(scheduler).update(state)
 
 
 @contextmanager
@@ -84,11 +135,10 @@ def one_thread():
         torch.set_num_threads(threads)
 
 
-def collect_training(train_tinybert, seed, as_evidence=False):
+def collect_training(train_tinybert, seed):
     """Run `train_tinybert` on the probes that `seed` draws; return the TrainingRecord.
 
-    Where it is no evidence, the steps are replayed, to see whose gradients they followed. The
-    process's random state is left as it was.
+    The process's random state is left as it was.
     """
     kind = type(train_tinybert).__name__
     if not callable(train_tinybert):
@@ -97,30 +147,20 @@ def collect_training(train_tinybert, seed, as_evidence=False):
     # Compiling a loop takes longer than running it here, and under grading there is no compiler.
     with torch.random.fork_rng(), one_thread(), torch.compiler.set_stance("force_eager"):
         for plan in draws.trials(seed):
-            # The last trial is about the number of epochs: its steps are as the others'.
-            probe = Probe(plan)
-            trial = run(train_tinybert, probe, replays=not as_evidence and plan.epochs is not None)
+            trial = run(train_tinybert, Probe(plan))
             record.trials.append(trial)
             if trial.error or trial.used_global:  # the next trial would only say it again
                 break
     return record
 
 
-def new_trial(plan):
-    """Return the Trial of a plan before anything has happened."""
-    return Trial(
-        num_epochs=plan.num_epochs,
-        default_epochs=plan.default_epochs,
-        examples=plan.examples,
-        batches=plan.batches,
-    )
-
-
-def run(train_tinybert, probe, replays):
-    """Call the loop once on a fresh probe and return the Trial; `replays` as for a Recorder."""
-    trial = new_trial(probe.plan)
+def run(train_tinybert, probe):
+    """Call the loop once on a fresh probe and return the Trial."""
+    plan = probe.plan
+    trial = Trial(plan.num_epochs, plan.default_epochs, plan.examples, plan.batches, lr=plan.lr)
     settings = {} if trial.default_epochs else {"num_epochs": trial.num_epochs}
-    with Recorder(probe, replays) as recorder, tripwires(train_tinybert):
+    bystander = Bystander(train_tinybert)
+    with Recorder(probe) as recorder, bystander, tripwires(variables(train_tinybert)):
         streams = sys.stdout, sys.stderr
         with capture_output() as captured, bound_before(*streams), torch.enable_grad():
             if shell := get_ipython():
@@ -140,8 +180,13 @@ def run(train_tinybert, probe, replays):
         str(text) for output in captured.outputs for kind, text in output.data.items() if "text/" in kind
     ]
     trial.printed = "\n".join([captured.stdout + captured.stderr, *shown])
-    trial.frozen_changed, trial.flags_changed = recorder.changes()
-    trial.weights_kept, trial.settings = recorder.weights_kept(), recorder.changed_settings()
+    recorder.note_flags()
+    trial.frozen_changed, trial.flags_changed = recorder.frozen_changed(), recorder.flags_changed
+    trial.weights_kept = recorder.weights_kept()
+    trial.settings = changed_settings(probe.optimizer, recorder.settings)
+    trial.outside = bystander.changed
+    now = dict(probe.model.named_parameters())
+    trial.lost = [name for name in probe.parameters if name not in now]
     trial.changes = probe.packed_changes(None if trial.weights_kept else recorder.settled)
     return trial
 

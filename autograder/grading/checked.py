@@ -21,7 +21,10 @@ class CheckedExporter(SubmissionExporter):
         super().__init__(config=config, parent=parent, **settings)
         if type(parent) is Autograde:
             try:
-                self.update_config(Config({"Execute": {"prepared": before(parent)}}))
+                grade = before(parent)
+                known = Config()
+                known.Execute.prepared, known.ScoreCells.solution = grade.prepared, grade.state.evidence
+                self.update_config(known)
             except InstallationFault as why:
                 parent.log.error(str(why))
                 raise SystemExit(2) from None
@@ -65,7 +68,7 @@ def take_back_links(filename, names, autograde):
 
 
 def before(autograde):
-    """Do for nbgrader's Autograde what Grade does before it grades anybody; return `Grade.prepared`."""
+    """Do for nbgrader's Autograde what Grade does before it grades anybody; return the Grade."""
     course, config = autograde.coursedir, autograde.config
     with chdir(course.root):
         solution.must_run(course, config)
@@ -73,7 +76,7 @@ def before(autograde):
         if grade.state.solution != grade.check_key or not solution.known(course):
             grade.check(lambda jobs: [(job, attempted(job, grade.executing, config)) for job in jobs])
             grade.state.save()
-        return grade.prepared
+        return grade
 
 
 def attempted(*arguments):

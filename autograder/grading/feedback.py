@@ -1,7 +1,9 @@
-"""Show students what the hidden tests found, not the hidden tests."""
+"""Show students what the hidden tests found, not the hidden tests, and no marks for their graders."""
 
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade, is_solution
+
+from ..verdict import MARK
 
 
 class HideTests(ClearHiddenTests):
@@ -12,7 +14,9 @@ class HideTests(ClearHiddenTests):
     """
 
     def preprocess_cell(self, cell, resources, cell_index):
-        """Remove the hidden part of one test cell."""
+        """Remove the hidden part of one test cell, and the marks in it."""
         if not is_grade(cell) or is_solution(cell):
             return cell, resources
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if MARK not in output.get("data", {})]
         return super().preprocess_cell(cell, resources, cell_index)

@@ -30,13 +30,13 @@ from traitlets import Integer, Unicode
 
 from ..kernels.provisioner import WarmProvisioner
 from . import cluster, setup, solution
-from .execute import read_secret
+from .execute import read_secret, seed
 from .faults import InstallationFault, NotGraded
 from .gradebook import one_connection, opened, patiently
 from .job import Job, execute, in_the_way, write
 from .read import KEY, grade_id
 from .restore import read_release
-from .score import SaveAutoGrades, solution_of
+from .score import SaveAutoGrades
 from .state import State
 from .submissions import TIMESTAMP, folders, notebooks, receive, remark
 
@@ -144,6 +144,7 @@ class Grade(Autograde):
                 self.check(run)
                 students = self.todo()
             config.Execute.prepared = self.prepared
+            config.ScoreCells.solution = self.state.evidence
             bar = stack.enter_context(
                 tqdm(total=len(students), desc="grading", unit="submission", smoothing=0.1)
             )
@@ -153,8 +154,8 @@ class Grade(Autograde):
                 bar.update()
 
     def check(self, run):
-        """Check the solution, see `solution.check`, and remember that it passed."""
-        solution.check(self, run)
+        """Check the solution, see `solution.check`, and remember that it passed, and its evidence."""
+        self.state.evidence = solution.check(self, run)
         for name in ("assignment_key", "check_key"):  # of the release, too, which may be new
             self.__dict__.pop(name, None)
         self.state.solution = self.check_key
@@ -213,7 +214,8 @@ class Grade(Autograde):
     def check_key(self):
         """What the solution's check depends on: also the machine, and what is installed there."""
         expected = solution.SolutionCheck(parent=self.parent).expected
-        return f"{self.assignment_key} {solution.environment()} {self.scheduler} {expected}"
+        found = self.assignment_key, solution.environment(), self.scheduler, expected, seed(read_secret())
+        return " ".join(map(str, found))
 
     def key(self, submission):
         """Return a digest of all that a grade depends on."""
@@ -241,7 +243,7 @@ class Grade(Autograde):
         key = self.key(submission)
         self._sanitizing = True
         self._init_preprocessors()
-        sanitized, solutions = {}, {}
+        sanitized = {}
         for name, notebook in notebooks(submission, self.releases).items():
             resources = self.resources(submission.student, name)
             text, _ = self.exporter.from_notebook_node(notebook, resources)
@@ -249,12 +251,11 @@ class Grade(Autograde):
             remark(notebook, submission.remarks)
             notebook.metadata[KEY]["key"] = key
             sanitized[name] = nbformat.writes(notebook)
-            solutions[name] = solution_of(self.course, resources["nbgrader"])
         kept = self.exclude_overwriting.get(self.assignment, [])
         own = {name: content for name, content in self.own_files.items() if name not in kept}
         taken = [*own, *(f"{name}.ipynb" for name in sanitized)]
         files = {path: content for path, content in submission.files.items() if not in_the_way(path, taken)}
-        return Job(self.assignment, submission.student, sanitized, solutions, files | own)
+        return Job(self.assignment, submission.student, sanitized, files | own)
 
     @property
     def releases(self):

@@ -15,7 +15,7 @@ from nbformat import from_dict
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import compute_checksum, is_grade, is_solution
 
-from ..verdict import MIME_TYPE
+from ..verdict import MARK, MIME_TYPE
 from .read import output_of
 from .restore import is_prose
 
@@ -101,7 +101,7 @@ class Harmless(NbGraderPreprocessor):
         if cell.cell_type == "code":
             checked = is_grade(cell) and not is_solution(cell)
             outputs = [
-                output if checked and MIME_TYPE in output.get("data", {}) else shown(output)
+                output if checked and {MARK, MIME_TYPE} & output.get("data", {}).keys() else shown(output)
                 for output in cell.outputs
             ]
             cell.outputs = [output for output in outputs if output]

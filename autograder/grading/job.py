@@ -17,7 +17,6 @@ class Job:
     assignment: str
     student: str
     notebooks: dict[str, str]  # JSON by notebook id
-    solutions: dict[str, str]  # the same
     files: dict[str, bytes]  # what else was submitted or belongs to the assignment, by path
 
 
@@ -26,20 +25,19 @@ def execute(job, preprocessors, config):
     with scratch_folder() as folder:
         write(job.files, folder)
         return {
-            name: through(preprocessors, config, text, folder, job.solutions[name])
-            for name, text in job.notebooks.items()
+            name: through(preprocessors, config, text, folder, name) for name, text in job.notebooks.items()
         }
 
 
-def through(preprocessors, config, text, folder, solution):
-    """Return a notebook, as JSON, after the preprocessors; `folder` is where its files are."""
+def through(preprocessors, config, text, folder, name):
+    """Return the notebook `name`, as JSON, after the preprocessors; `folder` is where its files are."""
     exporter = SubmissionExporter(config=config)
     exporter._preprocessors = []
     for preprocessor in preprocessors:
         exporter.register_preprocessor(preprocessor)
     with setenv(NBGRADER_EXECUTION="autograde", OMP_NUM_THREADS="1"):  # one kernel a core
         notebook = nbformat.reads(text, as_version=4)
-        resources = {"metadata": {"path": folder}, "solution": solution}
+        resources = {"metadata": {"path": folder}, "unique_key": name}
         return exporter.from_notebook_node(notebook, resources)[0]
 
 

@@ -17,8 +17,8 @@ def marks(row, sandbox):
         found.append(("folder gone", "the points are those of what lay there."))
     if row.late:
         found.append(("late", f"by {duration(row.late)}, penalty {counted(row.penalty, 'point')}."))
-    if row.withheld:
-        found.append(("withheld", f"{counted(row.withheld, 'point')}, until somebody has looked."))
+    if row.marked:
+        found.append(("look", " ".join(row.doubts) or "at the test cells that wait in Formgrader."))
     if row.again:
         found.append(
             ("look again", f"{counted(row.again, 'test cell')} graded by hand, then by machine again.")
@@ -40,7 +40,7 @@ def summary(found):
         "with a submission that is not graded": sum(bool(row.not_graded) for row in found),
         "handed in nothing": sum(not (row.submitted or row.graded) for row in found),
         "came late": sum(row.late > 0 for row in found),
-        "with points withheld": sum(row.withheld > 0 for row in found),
+        "with something to look at": sum(row.marked > 0 for row in found),
         "with answers that wait for a person's grade": sum(row.waiting > 0 for row in found),
     }
     parts = [f"{sum(row.graded for row in found)} of {counted(len(found), 'student')} graded"]

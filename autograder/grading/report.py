@@ -14,7 +14,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import is_grade, is_solution
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..verdict import MIME_TYPE
+from ..verdict import MARK, MIME_TYPE
 from .marks import marks, sandbox_of, summary
 from .penalties import update_penalties
 from .read import KEY, grade_id, losses
@@ -40,7 +40,8 @@ class Row:
     graded: bool = True  # the gradebook has a grade, be it of an earlier submission
     late: float = 0.0  # seconds
     penalty: float = 0.0  # points
-    withheld: float = 0.0  # points held back until somebody has looked
+    marked: int = 0  # test cells that somebody should look at
+    doubts: list[str] = field(default_factory=list)  # sentences: why
     waiting: int = 0  # cells that wait for a person, some with points for an earlier answer
     again: int = 0  # test cells that a person had graded, and that wait for another look
     sandbox: bool | None = None  # whether it ran in one
@@ -163,7 +164,7 @@ def fill_in(row, submission, cells):
         row.points[cell.label] = grade.score
         if grade.needs_manual_grade:
             row.again += grade.manual_score is not None
-            row.withheld += cell.points - grade.score if grade.manual_score is None else 0
+            row.marked += grade.manual_score is None
 
 
 # --- What a graded notebook says of itself
@@ -181,6 +182,8 @@ def describe(row, path):
         row.seconds = next(iter(numbers([notes.get("seconds")])), row.seconds)
         row.sandbox = notes.get("sandbox") if isinstance(notes.get("sandbox"), bool) else row.sandbox
         row.mistakes += [sentence for sentence in name_mistakes(notebook) if sentence not in remarks]
+        shown = (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+        row.doubts += [str(data[MARK]) for data in shown if MARK in data]
     except FileNotFoundError:
         row.remarks.append(f"There is no graded `{path.name}`: it was not handed in, or has been removed.")
     except Exception as reason:

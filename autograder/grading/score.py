@@ -1,55 +1,45 @@
 """Turn the evidence in test cells into points that nbgrader cannot misread."""
 
-from functools import lru_cache
-from pathlib import Path
-
-import nbformat
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.preprocessors import SaveAutoGrades as NbGraderSaveAutoGrades
 from nbgrader.utils import is_grade, is_solution
+from traitlets import Dict
 
 from .. import evidence, verdict
-from .examiner import Examiner, withheld
-from .execute import TIMED_OUT, Execute, error
+from .examiner import Examiner
+from .execute import TIMED_OUT, error
 from .faults import InstallationFault
 from .marks import counted
 from .read import grade_id
-from .reference import Reference
 
 SAID = dict.fromkeys(TIMED_OUT, "Time ran out in this cell: is there a loop that never ends?")
 
 
 class ScoreCells(NbGraderPreprocessor):
-    """Leave in each test cell either one verdict, with its points, or one error.
+    """Leave in each test cell either one verdict, with its points, or one error; and what is to be looked at.
 
     Nothing that the kernel says of points counts. nbgrader takes any output on standard error for
     a failure, and a score that is negative, not a number, or missing for full marks (see
     `nbgrader.utils.determine_grade`). Runs after Execute and before SaveAutoGrades.
     """
 
-    references = {}  # by solution: its kernel serves all submissions of this process
+    solution = Dict(
+        {}, help="Of the solution, {notebook: {grade id: evidence}}; without it, evidence stays in the cells."
+    ).tag(config=True)
 
     def preprocess(self, nb, resources):
         """Rewrite the outputs of every test cell."""
-        self.examiner = Examiner(self.reference(resources), resources.get("seed"))
+        known = self.solution.get(resources.get("unique_key"), {})
+        self.examiner = Examiner(known, resources.get("seed"))
         return super().preprocess(nb, resources)
 
     def preprocess_cell(self, cell, resources, cell_index):
         """Rewrite the outputs of one cell if it is a test cell."""
         if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
             self.must_be_known(cell)
-            cell.outputs = [self.scored(grade_id(cell), cell.outputs)]
+            cell.outputs = self.scored(grade_id(cell), cell.outputs)
         return cell, resources
-
-    def reference(self, resources):
-        """Return the Reference of this assignment, which all submissions share."""
-        text = resources.get("solution") or solution_of(self.parent.parent.coursedir, resources["nbgrader"])
-        if text not in self.references:
-            provisioner = Execute(config=self.config).provisioner_name
-            notebook = nbformat.reads(text, as_version=4)
-            self.references[text] = Reference(notebook, provisioner, self.config)
-        return self.references[text]
 
     def must_be_known(self, cell):
         """Raise InstallationFault if a test cell is none of the lesson's, or is worth other points."""
@@ -67,24 +57,21 @@ class ScoreCells(NbGraderPreprocessor):
             )
 
     def scored(self, name, outputs):
-        """Return the one output that decides the points of the cell `name`."""
+        """Return the outputs of the cell `name`: the one that decides its points, and marks."""
         errors = [output for output in outputs if output.output_type == "error"]
         if errors:
-            return could_not_run(errors[0])
+            return [could_not_run(errors[0])]
         found = [o.data[evidence.MIME_TYPE] for o in outputs if evidence.MIME_TYPE in o.get("data", {})]
-        try:
-            result = self.examiner.verdict(name, found[-1] if found else None)
-        except (InstallationFault, OSError):
-            raise  # no text can bring these about
-        except Exception as reason:  # evidence can be made up to bring anything else about
-            check, _ = self.examiner.checks[name]
-            said = f"The evidence in this cell cannot be judged: {type(reason).__name__}: {reason}."
-            result = verdict.Verdict(check, [withheld(check, said)], withheld=True)
-        return new_output("execute_result", data=result._repr_mimebundle_())
+        result = self.examiner.verdict(name, found[-1] if found else None)
+        data = result._repr_mimebundle_()
+        if not self.solution and found:
+            data[evidence.MIME_TYPE] = found[-1]
+        marks = [new_output("display_data", data=verdict.mark(said)) for said in result.marks]
+        return [new_output("execute_result", data=data), *marks]
 
 
 class SaveAutoGrades(NbGraderSaveAutoGrades):
-    """nbgrader's SaveAutoGrades, which asks for a look where one is needed: also where points are withheld.
+    """nbgrader's SaveAutoGrades, which asks for a look where one is needed: also where a cell is marked.
 
     Points given by hand stay, and wait for another look only if what they were given for is not the same.
     resources["earlier"]: {grade id: source} of the submission as it was graded before; without it, or the
@@ -110,39 +97,13 @@ class SaveAutoGrades(NbGraderSaveAutoGrades):
         seen = grade.manual_score is not None and not grade.needs_manual_grade
         before = grade.auto_score
         super()._add_score(cell, resources)
-        shown = [o.get("data", {}).get(verdict.MIME_TYPE, {}) for o in cell.get("outputs", [])]
+        marked = any(verdict.MARK in o.get("data", {}) for o in cell.get("outputs", []))
         has_changed = self.has_changed if is_solution(cell) else self.code_has_changed
         if seen and grade.auto_score == before and not has_changed:
             grade.needs_manual_grade = False
-        elif any(data.get("withheld") for data in shown):
+        elif marked:
             grade.needs_manual_grade = True
         self.gradebook.db.commit()
-
-
-def solution_of(course, names):
-    """Return the solution notebook of a submission's assignment as JSON, without outputs.
-
-    Raises InstallationFault if there is none.
-    """
-    folder = course.format_path(course.source_directory, ".", names["assignment"])
-    path = Path(folder, f"{names['notebook']}.ipynb")
-    try:
-        return without_outputs(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as reason:
-        raise InstallationFault(
-            f"The solution notebook {path} cannot be read, which every submission is compared with: "
-            f"{type(reason).__name__}: {reason}."
-        ) from None
-
-
-@lru_cache(maxsize=8)
-def without_outputs(path, changed):
-    """Read a notebook, once for a class."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
-    return nbformat.writes(notebook)
 
 
 def could_not_run(output):

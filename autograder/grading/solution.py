@@ -26,6 +26,7 @@ from nbgrader.utils import determine_grade, find_all_files, is_grade, is_solutio
 from traitlets import Dict
 from traitlets.config import LoggingConfigurable
 
+from ..evidence import MIME_TYPE as EVIDENCE
 from ..kernels import sandbox
 from ..lesson import data_folder
 from ..verdict import MIME_TYPE
@@ -123,7 +124,9 @@ def must_be_here(course):
 
 
 def check(grade, run):
-    """Raise InstallationFault unless everything that grading needs is there and the solution gets its points.
+    """Return the solution's evidence, {notebook: {grade id: evidence}}; submissions are compared with it.
+
+    Raises InstallationFault unless everything that grading needs is there and the solution gets its points.
 
     grade: a Grade. run: from Jobs to (Job, result), the very way that submissions go. What is missing
     and can be made is made: the released notebook, and what the gradebook knows of the assignment.
@@ -131,9 +134,10 @@ def check(grade, run):
     with TemporaryDirectory(prefix="solution-") as folder:
         made = elsewhere(grade, folder)
         generate(grade, made)
-        must_solve(grade, made, run)
+        evidence = must_solve(grade, made, run)
         must_be_released(grade.course, made)
         must_be_known(grade, made)
+    return evidence
 
 
 def elsewhere(converter, folder):
@@ -177,7 +181,7 @@ def generate(converter, course):
 
 
 def must_solve(grade, made, run):
-    """Raise InstallationFault if the solution does not get the points that it must."""
+    """Return the solution's evidence. Raises InstallationFault if it does not get the points that it must."""
     source = Path(grade.course.format_path(grade.course.source_directory, ".", grade.assignment))
     solution = {path.name: path.read_bytes() for path in sorted(source.glob("*.ipynb"))}
     job = type(grade)(coursedir=made, parent=grade.parent).job(Submission("the solution", solution))
@@ -186,11 +190,12 @@ def must_solve(grade, made, run):
         said = result if isinstance(result, InstallationFault) else f"{type(result).__name__}: {result}"
         raise InstallationFault(f"The solution cannot be graded: {said}")
     expected = SolutionCheck(parent=grade.parent).expected
-    lost = []
+    lost, evidence = [], {}
     for name, text in result.items():
         notebook = nbformat.reads(text, as_version=4)
         for cell in notebook.cells:
             if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
+                evidence.setdefault(name, {}).update(evidence_in(cell))
                 points, most = determine_grade(cell)
                 if points != expected.get(grade_id(cell), most):
                     lost.append((cell, points, expected.get(grade_id(cell), most), f"{source / name}.ipynb"))
@@ -207,6 +212,13 @@ def must_solve(grade, made, run):
             f"Look at {os.path.relpath(path, grade.course.root)}"
             + (f" (it loses points in {names}, too)." if names else ".")
         )
+    return evidence
+
+
+def evidence_in(cell):
+    """Return {grade id: evidence} of a test cell, empty if it left none."""
+    found = [output.get("data", {}).get(EVIDENCE) for output in cell.outputs]
+    return {grade_id(cell): text for text in found if text}
 
 
 def because(cell):

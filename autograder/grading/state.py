@@ -11,7 +11,7 @@ class State:
     """What the last runs said of one assignment.
 
     not_graded: {student: one sentence that says why}. solution: the key under which the solution got
-    every point; see `Grade.check_key`.
+    every point; see `Grade.check_key`. evidence: what it left, see `solution.check`.
     """
 
     def __init__(self, root, assignment):
@@ -19,14 +19,14 @@ class State:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             self.not_graded, self.solution = dict(found["not_graded"]), found["solution"]
+            self.evidence = dict(found["evidence"])
         except (OSError, ValueError, KeyError, TypeError):
-            self.not_graded, self.solution = {}, None
+            self.not_graded, self.solution, self.evidence = {}, None, {}
 
     def save(self):
         """Write the file, as a whole or not at all. Raises OSError where the course cannot be written to."""
         self.path.parent.mkdir(exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        partial.write_text(
-            json.dumps({"not_graded": self.not_graded, "solution": self.solution}, indent=1), encoding="utf-8"
-        )
+        kept = {name: getattr(self, name) for name in ("not_graded", "solution", "evidence")}
+        partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
         os.replace(partial, self.path)

@@ -57,10 +57,9 @@ def other_arguments(trial: Trial):
     others = [
         name
         for call in calls
-        for name, is_default in DEFAULTS.items()
+        for name in call.others
         # Where labels or mask have landed in the wrong place, the rules about these say so.
         if name != call.labels and call.attention_mask == "right"
-        if name in (call.given or {}) and not is_default(call.given[name])
     ]
     if not others:
         return None
@@ -75,13 +74,6 @@ def other_arguments(trial: Trial):
         }.get(name, "What the model is given besides changes what it reads, and not one error tells you so."),
         "Hint 2 under TODO #2",
     )  # fmt: skip
-
-
-# The model's other arguments, and whether their rows are what it takes when it is not given any.
-DEFAULTS = {
-    "token_type_ids": lambda rows: not any(map(any, rows)),
-    "position_ids": lambda rows: all(row == list(range(len(row))) for row in rows),
-}
 
 
 def loss_from_model(trial: Trial):
@@ -116,6 +108,8 @@ def loss_from_model(trial: Trial):
                 "Hint 3 under TODO #2",
             )  # fmt: skip
         scaled = [b.scale for b in i.backwards if b.of == "loss" and not abs(b.scale - 1) <= 1e-3]
+        if i.steps and all(s.own_gradients is not False for s in i.steps) and all(x > 1 for x in scaled):
+            continue  # a GradScaler's: unscaled before the step
         if scaled and not added_up:
             return Finding(
                 "loss_from_model", 2,
@@ -139,7 +133,7 @@ def train_mode(trial: Trial):
     if not silent:
         return None
     off = modes.count(False)
-    if off and all(any(call.dropouts or ()) for call in calls if not call.training):
+    if off and all(call.some_dropout for call in calls if not call.training):
         observed = f"Only parts of the model were in training mode, in {off} of {len(modes)} training steps."
         why = "`train()` of a part switches that part alone; dropout elsewhere stays as it was."
     elif not off:

@@ -28,3 +28,12 @@ def listing(names, limit=3):
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(f"`{name}`" for name in names[:limit]) + more
+
+
+def from_to(before, now):
+    """Return two values of a setting as words."""
+    return f"from {shown(before)} to {shown(now)}"
+
+
+def shown(value):
+    return f"{value:g}" if isinstance(value, (int, float)) else "nothing"

@@ -7,7 +7,8 @@ import numpy as np
 from safetensors.numpy import load
 
 from ..lesson import LEARNING_RATE
-from ..records import Forward, Step, Trial
+from ..records import Trial
+from .iterations import iterations
 
 # A step moves a weight by about the learning rate. Loops that do the same agree to the last bit,
 # those in bfloat16 to 0.03 of a step where an encoder layer learns, too, and to 0.15 where only what
@@ -40,17 +41,9 @@ def steps_apart(trial: Trial):
     return float(np.sqrt(np.mean(changes.astype(float) ** 2))) / LEARNING_RATE
 
 
-def same_steps(trial: Trial, other: Trial):
-    """Whether every step followed gradients of the same size: AdamW hardly cares, a reader does."""
-    norms, others = ([e.norm for e in t.events if isinstance(e, Step)] for t in (trial, other))
-    return len(norms) == len(others) and all(
-        abs(a - b) <= NORM_TOLERANCE * b for a, b in zip(norms, others)
-    )
-
-
 def same_losses(trial: Trial, other: Trial):
-    """Whether every call of the model came to the same loss."""
-    losses, others = ([e.loss for e in t.events if isinstance(e, Forward)] for t in (trial, other))
+    """Whether every training step came to the same loss."""
+    losses, others = ([i.forward.loss for i in iterations(t)] for t in (trial, other))
     return len(losses) == len(others) and all(
         a == b or None not in (a, b) and (abs(a - b) <= LOSS_TOLERANCE * max(1, abs(b)))
         for a, b in zip(losses, others)

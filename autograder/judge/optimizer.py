@@ -41,7 +41,10 @@ def judge_parameter_groups(record: OptimizerRecord, seed=None, points=3) -> list
         return [changed_freeze(record, wanted, points)]
     listed = held = times_held(record)
     if record.movements:  # what moves when every parameter has a gradient is what counts
-        held = Counter({name: held[name] or 1 for name, u in updates(record, seed).items() if u.moved})
+        # At a rate of 0 nothing does: that is the next check's to say.
+        idle = {n for group in record.groups if group.settings.get("lr") == 0 for n in group.names}
+        moved = {name for name, update in updates(record, seed).items() if update.moved}
+        held = Counter({name: held[name] or 1 for name in record.movements if name in moved | idle})
     findings = []
     foreign = sum(group.foreign for group in record.groups)
     if foreign and not held:
@@ -55,14 +58,12 @@ def judge_parameter_groups(record: OptimizerRecord, seed=None, points=3) -> list
             )
         ]  # fmt: skip
     if not held:
-        still = any(group.names and group.settings.get("lr") == 0 for group in record.groups)
         return [
             Finding(
                 "missing", points,
-                "The optimizer moves no parameter of `model` at all"
-                + (": its learning rate is 0." if still else "."),
+                "The optimizer moves no parameter of `model` at all.",
                 f"the {len(wanted)} unfrozen ones.",
-                AT_ZERO if still else "A generator that was looped over before is empty the second time.",
+                "A generator that was looped over before is empty the second time.",
                 "Hint 2 under TODO #1",
             )
         ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from ..lesson import LEARNING_RATE
 from ..records import Step, Trial
-from .finding import Finding, listing
+from .finding import Finding, from_to, listing, shown
 from .iterations import accumulates, by_epoch, iterations
 
 
@@ -186,11 +187,19 @@ def settings(trial: Trial):
         )  # fmt: skip
     changed = [e.settings for e in trial.events if isinstance(e, Step) and e.passed_optimizer and e.settings]
     changed += [trial.settings] if trial.settings else []
-    if changed:
-        name, (before, now) = next(iter(changed[0].items()))
+    outside = [trial.outside] if trial.outside else []
+    if changed or outside:
+        name, (before, now) = next(iter((changed + outside)[0].items()))
         return Finding(
             "settings_kept", 2,
-            f"The loop changed the optimizer's `{name}` from {before:g} to {now:g}.",
+            (
+                f"The loop changed `{name}` of the notebook's own optimizer {from_to(before, now)}, though "
+                "another one was passed in." if not changed
+                # On a probe whose optimizer has other settings than the notebook's.
+                else f"The loop sets the optimizer's `{name}` to {shown(now)}, whatever it was."
+                if trial.lr != LEARNING_RATE and name in ("lr", "weight_decay")
+                else f"The loop changed the optimizer's `{name}` {from_to(before, now)}."
+            ),
             "the settings, learning rate and weight decay, that were passed in.",
             "This experiment is about one constant rate; a schedule would hide what it does." if name == "lr"
             else "What TODO #1 has set is part of the experiment, and the loop's caller relies on it.",
@@ -212,12 +221,21 @@ def nothing_else(trial: Trial):
             "What is set by hand, AdamW's running averages know nothing of.",
             "Hint 5 under TODO #2",
         )  # fmt: skip
+    if trial.lost:
+        return Finding(
+            "nothing_else", 2,
+            f"The model has lost {len(trial.lost)} parameters: {listing(trial.lost)}.",
+            "the model that was passed in, trained, and whole.",
+            "Whoever passed it in wants to use what it has learnt.",
+            "Hint 5 under TODO #2",
+        )  # fmt: skip
     taken = [step for i in found for step in i.steps]
-    strange = sum(not step.own_gradients for step in taken)
+    looked_at = [step for step in taken if step.own_gradients is not None]
+    strange = sum(not step.own_gradients for step in looked_at)
     if strange:
         return Finding(
             "nothing_else", 2,
-            f"{strange} of {len(taken)} steps followed other gradients than those of their batch's loss.",
+            f"{strange} of {len(looked_at)} steps followed other gradients than those of their batch's loss.",
             "the gradients that `backward()` leaves; clipping them is fine.",
             "Something was added to the loss or to the gradients, or taken away.",
             "Hint 5 under TODO #2",

@@ -19,6 +19,8 @@ def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
         fatal = never_trained(trial, points)
         if fatal:
             return [fatal]
+        if is_unseen(trial):
+            return [unseen()]
     trials = [trial for trial in record.trials if not lacks_default(trial)]
     stopped = next((trial for trial in trials if trial.error), None)
     if stopped:
@@ -98,7 +100,7 @@ def never_trained(trial: Trial, points):
             "Hint 1 under TODO #2",
         )  # fmt: skip
     steps = [event for event in trial.events if isinstance(event, Step)]
-    if forwards or steps and not any(step.gradients == "some" for step in steps):
+    if forwards or steps and not is_unseen(trial):
         return Finding(
             "arguments", points,
             "The model that was trained is not the one that was passed in.",
@@ -106,7 +108,7 @@ def never_trained(trial: Trial, points):
             "Whoever passes a model in would get it back as it was: a copy learnt in its place.",
             "Hint 1 under TODO #2",
         )  # fmt: skip
-    if lacks_default(trial):
+    if lacks_default(trial) or is_unseen(trial):
         return None
     if trial.error:
         return raised(trial.error, points)
@@ -116,6 +118,24 @@ def never_trained(trial: Trial, points):
         "one call `model(...)` for each batch of `train_loader`.",
         "Without a forward pass there is no loss, and nothing to learn from.",
         "Hint 1 under TODO #2",
+    )  # fmt: skip
+
+
+def is_unseen(trial: Trial):
+    """Whether the passed model was trained, though no call of it was seen."""
+    steps = [event for event in trial.events if isinstance(event, Step)]
+    called = any(isinstance(event, Forward) for event in trial.events)
+    return not called and any(step.gradients == "some" for step in steps)
+
+
+def unseen():
+    return Finding(
+        "unseen", 2,
+        "The model learnt, though `model(...)` was never called: its parts were used in a way that this "
+        "check cannot see.",
+        "one call `model(input_ids=..., attention_mask=..., labels=...)` for each batch.",
+        "The model computes the loss itself when it is called as a whole.",
+        "Hint 3 under TODO #2",
     )  # fmt: skip
 
 

@@ -239,6 +239,7 @@ def become_kernel(argv, env, cwd, limits, pipe, prepared):
         app = IPKernelApp.instance()
         sandbox.restrict(limits)
         app.initialize(argv[1:])
+        sys.path.append("")  # the working folder, as in Jupyter, but behind all that it must not shadow
         if prepared:
             prepared.hand_over(app)
         if not limits.processes:

@@ -1,7 +1,7 @@
 """Right and wrong answers, graded for real.
 
-    python tests/benchmarks/catalogue.py    prints how the grader does on them and writes it to
-                                            tests/answers/README.md
+python tests/benchmarks/catalogue.py    prints how the grader does on them and writes it to
+                                        tests/answers/README.md
 """
 
 import re
@@ -61,9 +61,9 @@ class Result:
     said: str
 
 
-def catalogue():
+def catalogue(folder=FOLDER):
     """Return {name: Answer}."""
-    paths = sorted(FOLDER.glob("*/*.md"))
+    paths = sorted(folder.glob("*/*.md"))
     return {path.stem: Answer(path.stem, path.parent.name == "right", path.read_text()) for path in paths}
 
 

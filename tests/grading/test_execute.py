@@ -11,15 +11,13 @@ import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell
 
-from autograder.evidence import MIME_TYPE, Malformed
+from autograder.evidence import MIME_TYPE
 from autograder.grading.answers import fill, parse
 from autograder.grading.execute import Execute
 from autograder.grading.faults import InstallationFault
-from autograder.grading.reference import Reference
 from autograder.grading.score import ScoreCells
 from autograder.grading.setup import digest, setup
 from autograder.kernels import sandbox
-from autograder.records import Trial
 
 needs_sandbox = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
 EXTRA_ARGUMENTS = ["--log-level=ERROR", "--HistoryManager.enabled=False"]
@@ -137,24 +135,6 @@ def test_a_set_up_that_fails_is_nobodys_grade(execute, solution, monkeypatch, so
 def test_the_same_error_in_the_students_cell_is_the_students(execute):
     notebook, _ = execute({"todo1_optimizer": "open('no such file')"})
     assert cell_of(notebook, "todo1_optimizer").outputs[0].ename == "FileNotFoundError"
-
-
-@needs_sandbox
-def test_a_reference_that_fails_is_nobodys_grade(solution):
-    for name in ("data", "todo1_optimizer"):
-        spoiled = copy.deepcopy(solution)
-        cell_of(spoiled, name).source = "open('no such file')"
-        with pytest.raises(InstallationFault, match="FileNotFoundError"):
-            Reference(spoiled, "warm").optimizer(1)
-    with pytest.raises(InstallationFault, match="could not be started|cannot be run"):
-        Reference(solution, "no such provisioner").optimizer(1)
-    trial = Trial(*[None] * len(Trial.__dataclass_fields__))
-    reference = Reference(solution, "warm")
-    try:
-        with pytest.raises(Malformed):
-            reference.rerun(trial, 0, 1)
-    finally:
-        reference.close()
 
 
 def test_no_execute_is_refused(solution):

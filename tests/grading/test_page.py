@@ -201,7 +201,8 @@ def test_a_row_is_marked_with_what_sets_it_apart():
         "earlier grade: the points are those of an earlier submission.": {"not_graded": "It is a zip."},
         "nothing submitted": {"submitted": False, "graded": False},
         "late: by 1 day 2 hours, penalty 1.5 points.": {"late": 26 * 3600 + 59, "penalty": 1.5},
-        "withheld: 6 points, until somebody has looked.": {"withheld": 6.0},
+        "look: Its weights differ.": {"marked": 1, "doubts": ["Its weights differ."]},
+        "look: at the test cells that wait in Formgrader.": {"marked": 1},
         "look again: 1 test cell graded by hand, then by machine again.": {"again": 1},
         "Graded from a (1).ipynb.": {"remarks": ["Graded from `a (1).ipynb`."]},
     }

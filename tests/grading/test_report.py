@@ -136,14 +136,14 @@ def test_points_for_an_earlier_answer_count_until_somebody_has_looked(tmp_path):
 
 
 def test_what_waits_for_a_look(tmp_path):
-    course = make(tmp_path, "withheld", "looked", "changed")
+    course = make(tmp_path, "marked", "looked", "changed")
     with opened(course) as gradebook:
-        put(gradebook, "withheld", "test_two", auto_score=0.0, needs_manual_grade=True)
+        put(gradebook, "marked", "test_two", auto_score=11.0, needs_manual_grade=True)
         put(gradebook, "looked", "test_two", auto_score=0.0, manual_score=0.0, needs_manual_grade=False)
         put(gradebook, "changed", "test_two", auto_score=0.0, manual_score=9.0, needs_manual_grade=True)
     found = by_student(course)
-    assert {s: (row.withheld, row.again, row.grade) for s, row in found.items()} == {
-        "withheld": (11.0, 0, 3.0), "looked": (0, 0, 3.0), "changed": (0, 1, 12.0)
+    assert {s: (row.marked, row.again, row.grade) for s, row in found.items()} == {
+        "marked": (1, 0, 14.0), "looked": (0, 0, 3.0), "changed": (0, 1, 12.0)
     }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def test_a_submission_that_was_never_graded_has_no_points(tmp_path):
         for name in TESTS:
             put(gradebook, "ada", name, auto_score=None, needs_manual_grade=True)
     row = by_student(course)["ada"]
-    assert not row.graded and row.not_graded and (row.waiting, row.withheld) == (0, 0)
+    assert not row.graded and row.not_graded and (row.waiting, row.marked) == (0, 0)
 
 
 def test_two_notebooks(tmp_path):

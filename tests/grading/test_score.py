@@ -8,7 +8,7 @@ from nbgrader.utils import determine_grade
 from autograder import evidence, verdict
 from autograder.grading.examiner import Examiner
 from autograder.grading.faults import InstallationFault
-from autograder.grading.score import SaveAutoGrades, ScoreCells, solution_of
+from autograder.grading.score import SaveAutoGrades, ScoreCells
 from autograder.judge import Finding
 
 
@@ -37,7 +37,7 @@ def scored(outputs, examiner):
 
 def grade(outputs, examiner):
     """What nbgrader makes of the cell after scoring."""
-    cell = new_code_cell(outputs=[scored(outputs, examiner)])
+    cell = new_code_cell(outputs=scored(outputs, examiner))
     cell.metadata["nbgrader"] = {"grade": True, "solution": False, "points": 6, "grade_id": "t"}
     return determine_grade(cell)[0]
 
@@ -61,39 +61,32 @@ ERROR = new_output("error", ename="NameError", evalue="x", traceback=[])
     ],
 )
 def test_points(outputs, points):
-    assert grade(outputs, Convinced(None, 1)) == points
+    assert grade(outputs, Convinced({}, 1)) == points
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"is_callable": "yes"}', "x" * 5_000_000, 7])
-def test_what_is_no_record_is_withheld(text):
-    data = scored([shown(evidence.MIME_TYPE, text)], Examiner(None, 1)).data[verdict.MIME_TYPE]
-    assert data["points"] == 0 and data["withheld"]
+def test_what_is_no_record_earns_nothing_and_is_marked(text):
+    result, mark = scored([shown(evidence.MIME_TYPE, text)], Examiner({}, 1))
+    data = result.data[verdict.MIME_TYPE]
+    assert data["points"] == 0 and [f["rule"] for f in data["findings"]] == ["evidence"]
+    assert mark.data[verdict.MARK] == data["findings"][0]["observed"]
 
 
 def test_an_error_becomes_one_sentence():
     error = new_output("error", ename="CellTimeoutError", evalue="", traceback=[])
-    assert "never ends" in scored([error], Examiner(None, 1)).evalue
-
-
-# --- What is not the student's doing
-
-
-class Raising(Examiner):
-    def verdict(self, cell, text):
-        raise self.reference
+    assert "never ends" in scored([error], Examiner({}, 1))[0].evalue
 
 
 @pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError(), AssertionError("x"), KeyError("x")])
-def test_whatever_evidence_makes_the_examiner_raise_is_a_sentence_of_that_cell(error):
-    data = scored([shown(evidence.MIME_TYPE, "")], Raising(error, 1)).data[verdict.MIME_TYPE]
-    assert data["points"] == 0 and data["withheld"]
-    assert type(error).__name__ in data["findings"][0]["observed"]
+def test_whatever_evidence_makes_a_rule_raise_is_a_sentence_of_that_cell(monkeypatch, error):
+    def fail(*_):
+        raise error
 
-
-@pytest.mark.parametrize("error", [InstallationFault("No model."), OSError(28, "No space left on device")])
-def test_a_fault_of_the_installation_is_no_sentence_of_a_cell(error):
-    with pytest.raises(type(error)):
-        scored([shown(evidence.MIME_TYPE, "")], Raising(error, 1))
+    monkeypatch.setattr("autograder.grading.examiner.judge_training_loop", fail)
+    monkeypatch.setattr("autograder.grading.examiner.must_be_planned", lambda *_: None)
+    text = '{"is_callable": false, "kind": "int"}'
+    data = scored([shown(evidence.MIME_TYPE, text)], Examiner({}, 1))[0].data[verdict.MIME_TYPE]
+    assert data["points"] == 0 and type(error).__name__ in data["findings"][0]["observed"]
 
 
 def checked(name, points):
@@ -113,23 +106,10 @@ def checked(name, points):
 )
 def test_a_test_cell_that_does_not_fit_its_check(name, points, words):
     scorer = ScoreCells()
-    scorer.examiner = Examiner(None, 1)
+    scorer.examiner = Examiner({}, 1)
     with pytest.raises(InstallationFault) as fault:
         scorer.preprocess_cell(checked(name, points), {}, 0)
     assert all(word in str(fault.value) for word in words)
-
-
-@pytest.mark.parametrize(
-    "content", [None, b"", b"{}", b"\xff", b'{"cells": 1, "nbformat": 4, "nbformat_minor": 5}']
-)
-def test_without_a_solution_nobody_is_graded(tmp_path, content):
-    course = make(tmp_path)
-    path = tmp_path / "source" / LESSON / f"{LESSON}.ipynb"
-    path.parent.mkdir(parents=True)
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InstallationFault, match="solution notebook"):
-        solution_of(course, {"assignment": LESSON, "notebook": LESSON})
 
 
 # --- Points given by hand
@@ -166,10 +146,10 @@ def graded(tmp_path):
         gradebook.find_comment("reflect_one", LESSON, LESSON, "ada").manual_comment = "Good."
     names = {"notebook": LESSON, "assignment": LESSON, "student": "ada", "db_url": course.db_url}
 
-    def grade(code="a", prose="b", points=0.0, withheld=False, earlier=EARLIER):
+    def grade(code="a", prose="b", points=0.0, marked=False, earlier=EARLIER):
         notebook, sources = submission(code, prose)
-        data = {"text/plain": str(points), verdict.MIME_TYPE: {"withheld": withheld}}
-        notebook.cells[1].outputs = [new_output("execute_result", data=data)]
+        marks = [new_output("display_data", data=verdict.mark("It differs."))] * marked
+        notebook.cells[1].outputs = [new_output("execute_result", data={"text/plain": str(points)}), *marks]
         resources = {"nbgrader": names} | ({"earlier": earlier} if earlier is not None else {})
         SaveAutoGrades().preprocess(notebook, resources)
         with opened(course) as gradebook:
@@ -190,8 +170,8 @@ def graded(tmp_path):
         ({"prose": "c"}, [False, True]),
         ({"code": "c"}, [True, False]),
         ({"points": 1.0}, [True, False]),
-        ({"withheld": True}, [False, False]),  # somebody has looked
-        ({"withheld": True, "code": "c"}, [True, False]),
+        ({"marked": True}, [False, False]),  # somebody has looked
+        ({"marked": True, "code": "c"}, [True, False]),
         ({"earlier": None}, [True, True]),  # nbgrader's own command does not know
         ({"earlier": {"reflect_one": "b"}}, [True, False]),
     ],
@@ -205,13 +185,16 @@ def test_what_waits_goes_on_waiting(graded):
     assert graded("c", "c", earlier=sources)[0] == [True, True]
 
 
-def test_what_is_withheld_waits_where_nobody_has_looked(tmp_path):
+def test_what_is_marked_keeps_its_points_and_waits_where_nobody_has_looked(tmp_path):
     course = make(tmp_path, "ada")
     names = {"notebook": LESSON, "assignment": LESSON, "student": "ada", "db_url": course.db_url}
     notebook, sources = submission("a", "b")
-    data = {"text/plain": "0.0", verdict.MIME_TYPE: {"withheld": True}}
     notebook.cells = [notebook.cells[1]]
-    notebook.cells[0].outputs = [new_output("execute_result", data=data)]
+    notebook.cells[0].outputs = [
+        new_output("execute_result", data={"text/plain": "2.5"}),
+        new_output("display_data", data=verdict.mark("It differs.")),
+    ]
     SaveAutoGrades().preprocess(notebook, {"nbgrader": names, "earlier": sources})
     with opened(course) as gradebook:
-        assert gradebook.find_grade("test_one", LESSON, LESSON, "ada").needs_manual_grade
+        grade = gradebook.find_grade("test_one", LESSON, LESSON, "ada")
+        assert grade.needs_manual_grade and grade.score == 2.5
