@@ -154,10 +154,14 @@ def collect_training(train_tinybert, seed):
     return record
 
 
+def new_trial(plan):
+    """Return the Trial of a plan before anything has happened."""
+    return Trial(plan.num_epochs, plan.default_epochs, plan.examples, plan.batches, lr=plan.lr)
+
+
 def run(train_tinybert, probe):
     """Call the loop once on a fresh probe and return the Trial."""
-    plan = probe.plan
-    trial = Trial(plan.num_epochs, plan.default_epochs, plan.examples, plan.batches, lr=plan.lr)
+    trial = new_trial(probe.plan)
     settings = {} if trial.default_epochs else {"num_epochs": trial.num_epochs}
     bystander = Bystander(train_tinybert)
     with Recorder(probe) as recorder, bystander, tripwires(variables(train_tinybert)):

@@ -15,9 +15,10 @@ from classes import ASSIGNMENT, course, run
 
 from autograder.grading import answers
 from autograder.grading.read import grade_id
-from autograder.verdict import MIME_TYPE, POINTS
+from autograder.verdict import MARK, MIME_TYPE, POINTS
 
 FOLDER = Path(__file__).parent.parent / "answers"
+TODOS = ["todo1_optimizer", "todo2_train_tinybert"]
 TESTS = ["test_parameter_groups", "test_learning_rate", "test_training_loop", "test_loss_history"]
 
 
@@ -59,6 +60,8 @@ class Result:
     points: list[float]
     rules: set[str]
     said: str
+    marks: list[str]
+    errors: list[str]  # of the answers and the test cells, by name
 
 
 def catalogue(folder=FOLDER):
@@ -73,9 +76,8 @@ def submitted(folder, known):
     notebooks = [folder / name / ASSIGNMENT / f"{ASSIGNMENT}.ipynb" for name in ("notebooks", "solutions")]
     release, solution = (nbformat.read(path, as_version=4) for path in notebooks)
     solved = {grade_id(cell): cell.source for cell in solution.cells if cell.cell_type == "code"}
-    todos = ("todo1_optimizer", "todo2_train_tinybert")
     for name, answer in known.items():
-        cells = {todo: solved[todo] for todo in todos} | answers.parse(answer.text)
+        cells = {todo: solved[todo] for todo in TODOS} | answers.parse(answer.text)
         target = folder / "submitted" / name / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
         target.parent.mkdir(parents=True)
         nbformat.write(answers.fill(release, cells), target)
@@ -91,23 +93,26 @@ def graded(folder, known, *command):
 def result(path):
     """Return the Result in a graded notebook."""
     cells = {grade_id(cell): cell for cell in nbformat.read(path, as_version=4).cells}
-    return summed([output for test in TESTS for output in cells[test].outputs])
-
-
-def summed(outputs):
-    """Return the Result in the outputs of the test cells, one each."""
-    found = Result([], set(), "")
-    for output in outputs:
-        verdict = output.get("data", {}).get(MIME_TYPE, {"points": 0, "findings": []})
-        found.points.append(verdict["points"])
-        found.rules |= {finding["rule"] for finding in verdict["findings"]} - {"withheld"}
-        if verdict.get("withheld"):  # somebody is told to look at it
-            found.rules.add("withheld")
-        found.said += " ".join(" ".join(map(str, f.values())) for f in verdict["findings"])
-        found.said += output.get("evalue", "") + " "
-        if output["output_type"] == "error":
-            found.rules.add("error")
+    found = Result([], set(), "", [], [])
+    for name in (*TODOS, *TESTS):
+        outputs = cells[name].outputs
+        found.errors += [output.ename for output in outputs if output.output_type == "error"]
+        if name in TESTS:
+            add(found, outputs)
     return found
+
+
+def add(found, outputs):
+    """Add to a Result what a test cell shows: a verdict or an error, and marks."""
+    data = [output.get("data", {}) for output in outputs]
+    verdict = next((d[MIME_TYPE] for d in data if MIME_TYPE in d), {"points": 0, "findings": []})
+    found.points.append(verdict["points"])
+    found.rules |= {finding["rule"] for finding in verdict["findings"]}
+    found.marks += [d[MARK] for d in data if MARK in d]
+    found.said += " ".join(" ".join(map(str, f.values())) for f in verdict["findings"]) + " "
+    errors = [output for output in outputs if output.output_type == "error"]
+    found.rules |= {"error"} if errors else set()
+    found.said += " ".join(output.evalue for output in errors)
 
 
 def table(known, results):
