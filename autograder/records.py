@@ -76,6 +76,7 @@ class Step:
     norm: float  # of all gradients of the parameters handed over unfrozen
     settings: dict[str, list]  # those no longer as they were handed in: {"lr": [before, now]}
     own_gradients: bool | None = None  # they are its batch's, clipped at most; None: not looked at
+    clipped: bool = False  # they are smaller than backward() left them, or than its batch's
     forgot: bool = False  # what the optimizer remembered of earlier steps was gone
 
 

@@ -87,6 +87,21 @@ RIGHT = {
         (BACKWARD, "                out.loss.backward()\n                return out.loss\n"),
         (STEP, "            loss = optimizer.step(closure)\n"), ("out.loss.item()", "loss.item()"),
     ],
+    "forward called directly": [("out = model(", "out = model.forward(")],
+    "double precision": [("losses = []", "losses = []; model.double()")],
+    "clipping in hooks": [
+        ("losses = []", "losses = []; hooks = [p.register_hook(lambda g: g.clamp(-0.01, 0.01)) for p in model.parameters() if p.requires_grad]"),
+    ],
+    "a GradScaler": [
+        ("losses = []", "losses = []; scaler = torch.amp.GradScaler('cpu')"),
+        (BACKWARD, "            scaler.scale(out.loss).backward()\n"), (STEP, "            scaler.step(optimizer); scaler.update()\n"),
+    ],
+    "a GradScaler and clipping": [
+        ("losses = []", "losses = []; scaler = torch.amp.GradScaler('cpu')"),
+        (BACKWARD, "            scaler.scale(out.loss).backward(); scaler.unscale_(optimizer)\n"
+         "            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n"),
+        (STEP, "            scaler.step(optimizer); scaler.update()\n"),
+    ],
     "moved to a device": [("optimizer.zero_grad()", "optimizer.zero_grad(); model.to('cpu'); labels = labels.to('cpu')")],
 }  # fmt: skip
 
@@ -112,9 +127,17 @@ WRONG_LOOPS = {
     "mask and ids swapped": ([("input_ids, attention_mask, labels in", "attention_mask, input_ids, labels in")], "inputs", "input_ids"),
     "mask as token types": ([(CALL, CALL + ", token_type_ids=attention_mask")], "other_arguments", "`token_type_ids`"),
     "no labels": ([(", labels=labels", "")], "labels", "No labels"),
+    "its parts one by one": (
+        [("            out = model(" + CALL + ")\n", "            words = model.bert(input_ids=input_ids, attention_mask=attention_mask).pooler_output\n"
+          "            loss = F.cross_entropy(model.classifier(model.dropout(words)), labels)\n"), ("out.loss", "loss")], "labels", "No labels"),
+    "the encoder's layers one by one": (
+        [("            out = model(" + CALL + ")\n", "            words = model.bert.embeddings(input_ids)\n            for layer in model.bert.encoder.layer: words = layer(words)\n"
+          "            loss = F.cross_entropy(model.classifier(model.bert.pooler(words)), labels)\n"), ("out.loss", "loss")], "unseen", "cannot see"),
     "labels by position": ([(CALL, "input_ids, attention_mask, labels")], "labels", "token_type_ids"),
     "float labels": ([("labels=labels", "labels=labels.float()")], "labels", "floats"),
     "loss outside": ([("out.loss.backward()", "F.cross_entropy(out.logits, labels).backward()")], "loss_from_model", "outside the model"),
+    "loss scaled up and clipped": (
+        [("out.loss.backward()", "(out.loss * 4).backward(); torch.nn.utils.clip_grad_value_(model.parameters(), 10)")], "loss_from_model", "4 times"),
     "loss scaled": ([("out.loss.backward()", "(out.loss / 4).backward()")], "loss_from_model", "0.25 times"),
     "averages emptied": ([(ZERO, ZERO + "            optimizer.state.clear()\n")], "own_optimizer", "thrown away"),
     "two rows a batch": (
@@ -140,6 +163,8 @@ WRONG_LOOPS = {
     "a schedule": ([("        mean =", "        optimizer.param_groups[0]['lr'] /= 2\n        mean =")], "settings_kept", "settings"),
     "everything unfrozen": ([("losses = []", "losses = []; model.requires_grad_(True)")], "frozen_kept", "frozen parameters"),
     "never called": ([("        for input_ids, attention_mask, labels in train_loader:", "        for _ in ():")], "arguments", "never called"),
+    "its classifier lost": ([("    return losses", "    model.classifier = torch.nn.Identity()\n    return losses")], "nothing_else", "has lost 2 parameters"),
+    "a rate of its own": ([("losses = []", "losses = []; optimizer.param_groups[0]['lr'] = 2.5e-3")], "settings_kept", "whatever it was"),
     "crash": ([("        mean =", "        1 / 0\n        mean =")], "runs", "ZeroDivisionError"),
     "untouched": ([("losses = []", "raise NotImplementedError")], "is_function", "untouched"),
 }  # fmt: skip

@@ -1,7 +1,8 @@
-"""Every answer in the catalogue, graded for real: see tests/answers."""
+"""Every answer in the catalogue, graded for real and checked as at home: see tests/answers."""
 
 import pytest
 from catalogue import catalogue, graded
+from verdicts import verdicts
 
 ANSWERS = catalogue()
 
@@ -11,11 +12,27 @@ def results(tmp_path_factory):
     return graded(tmp_path_factory.mktemp("catalogue") / "course", ANSWERS, "autograder", "grade")
 
 
+@pytest.fixture(scope="module")
+def at_home():
+    return {name: home for name, home, _ in verdicts(ANSWERS, seeds=())}
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answer_gets_what_it_deserves(results, name):
     answer, found = ANSWERS[name], results[name]
     assert (found.points, found.rules) == (answer.points, answer.rules), found.said
     assert not answer.missing(found.said), found.said
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_students_own_check_says_what_the_grade_says(results, at_home, name):
+    home, grade = at_home[name], results[name]
+    assert (home.points, home.rules) == (grade.points, grade.rules), (home.said, grade.said)
+
+
+def test_honest_answers_are_hardly_ever_marked_for_a_look(results):
+    marked = {name: found.marks for name, found in results.items() if found.marks}
+    assert len(marked) <= len(ANSWERS) / 200, marked
 
 
 def test_catalogue_is_large_enough():

@@ -19,6 +19,9 @@ DEFAULTS = {
 }
 
 
+CLIPPED = 0.97  # of a gradient's norm; reduced precision changes it by less
+
+
 class Recorder:
     """Watches a probe's model and optimizer; use as a context manager, then read `events`.
 
@@ -40,6 +43,7 @@ class Recorder:
         self.call, self.called_back = None, []  # the backward call under way, and the losses it went through
         self.held = set()  # parameters with gradients when it began, by name
         self.arrived = set()  # ids of Backwards whose gradients came to the parameters
+        self.left_norm = 0.0  # of the gradients that the last backward call left
         self.on_the_way = {}  # backward calls that have come to a loss, by number of its forward call
 
     def __enter__(self):
@@ -188,21 +192,30 @@ class Recorder:
             self.arrived |= set(map(id, self.called_back))
             names = [name for name, _ in self.probe.moving]
             first = self.called_back[0]
+            torch.autograd.Variable._execution_engine.queue_callback(self.after_backward)
             first.left_over = bool(self.held)
             first.cleared = [name for name in names if name not in self.held] if self.held else []
+
+    def after_backward(self):
+        """Note how large the gradients are that a backward call has left."""
+        self.left_norm = self.norm()
 
     # --- Steps
 
     def after_step(self, optimizer, args, kwargs):
         """Record a step of any optimizer in the process."""
-        found = [p.grad for _, p in self.probe.moving if p.grad is not None]
+        norm, expected = self.norm(), self.expected()
+        scale = next((abs(e.scale) for e in reversed(self.events) if isinstance(e, Backward)), 1.0)
+        most = [self.left_norm / max(1.0, scale)]  # of a GradScaler's, what is left when they are unscaled
+        most += [norm_of(expected.values())] if expected else []
         self.events.append(
             Step(
                 passed_optimizer=optimizer is self.probe.optimizer,
                 gradients=self.gradients_now(),
-                norm=float(torch.stack(torch._foreach_norm(found)).norm()) if found else 0.0,
+                norm=norm,
                 settings=changed_settings(self.probe.optimizer, self.settings),
-                own_gradients=self.own_gradients(),
+                own_gradients=expected and explains(expected, {n: p.grad for n, p in self.probe.moving}),
+                clipped=any(norm < CLIPPED * before for before in most),
                 forgot=self.forgot(),
             )
         )
@@ -219,13 +232,16 @@ class Recorder:
         found = [p.grad for _, p in self.probe.moving if p.grad is not None]
         return "some" if any(bool(g.any()) for g in found) else "zero" if found else "none"
 
-    def own_gradients(self):
-        """Whether the gradients are those of the batch that was differentiated last; None: unknown."""
+    def norm(self):
+        """Return the norm of all gradients."""
+        return norm_of(p.grad for _, p in self.probe.moving if p.grad is not None)
+
+    def expected(self):
+        """Return {name: gradient} of the batch that was differentiated last, or None where it is unknown."""
         last = next((e.forward for e in reversed(self.events) if isinstance(e, Backward)), None)
         if last not in self.replays:
             return None  # no backward, or another model: there are rules for these
-        expected = self.replays[last].gradients(self.twin)
-        return expected and explains(expected, {name: p.grad for name, p in self.probe.moving})
+        return self.replays[last].gradients(self.twin)
 
     def forgot(self):
         """Whether AdamW counts a later step as its first."""
@@ -291,6 +307,12 @@ def same_rows(ids, rows):
     """Whether two batches of token ids are equal, but for columns of padding at the end of the first."""
     width = rows.shape[1]
     return torch.equal(ids[:, :width], rows) and not bool(ids[:, width:].any())
+
+
+def norm_of(gradients):
+    """Return the norm of several gradients together."""
+    found = list(gradients)
+    return float(torch.stack([norm.float() for norm in torch._foreach_norm(found)]).norm()) if found else 0.0
 
 
 def is_tensor(value):

@@ -18,6 +18,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
@@ -83,6 +84,13 @@ def collected(task):
     Runs in a fork of this process, so that no answer meets another's.
     """
     shell()
+    with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
+        content = in_a_fork(*task, folder)
+    return pickle.loads(content) if content else ({}, {seed: {} for seed in task[1]})
+
+
+def in_a_fork(*task):
+    """Return what run(*task) returns, pickled; nothing where the process did not come to its end."""
     reading, writing = os.pipe()
     if not (child := os.fork()):
         try:
@@ -98,16 +106,16 @@ def collected(task):
     with os.fdopen(reading, "rb") as file:
         content = file.read()
     os.waitpid(child, 0)
-    return pickle.loads(content) if content else ({}, {seed: {} for seed in task[1]})
+    return content
 
 
-def run(answer, seeds):
+def run(answer, seeds, folder):
     """Do what `collected` says, in this process."""
     from autograder.evidence import MIME_TYPE
     from autograder.grading.answers import parse
 
-    signal.alarm(SECONDS * (1 + len(seeds)) // 2)
-    os.chdir(tempfile.mkdtemp(prefix="verdicts-"))
+    signal.alarm(SECONDS + SECONDS // 6 * len(seeds))
+    os.chdir(folder)
     sys.path.append("")
     code = cells() | parse(answer.text)
     home, graded = {}, {seed: {} for seed in seeds}
@@ -137,7 +145,7 @@ def verdicts(answers, seeds, processes=None):
     """Yield (name, Found at home, [Found in grading with each seed]) of {name: Answer}."""
     from autograder.grading.examiner import Examiner
 
-    with ProcessPoolExecutor(processes, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=one_thread) as pool:
         found = pool.map(collected, ((a, seeds) for a in (RIGHT, *answers.values())))
         _, solution = next(found)
         for name, (home, graded) in zip(answers, found):
