@@ -32,6 +32,7 @@ class OptimizerRecord:
     groups: list[ParameterGroup]
     trainable: list[str]  # names with requires_grad
     left_by_setup: list[str]  # names that the set-up left trainable
+    error: str | None = None  # what stopped its step()
     movements: dict[str, Movement] = field(default_factory=dict)  # by name; empty unless measured
 
 
@@ -120,7 +121,7 @@ class RunRecord:
 
     batches: int  # an epoch
     error: str | None = None  # what stopped it: "ValueError: ..."
-    has_optimizer: bool = True  # what was handed to the loop is one
+    optimizer_failed: bool = False  # what was handed to the loop is none, or its own step() stopped it
     settings: dict[str, list] = field(default_factory=dict)  # of the optimizer, as a Trial's
     frozen_changed: list[str] = field(default_factory=list)
     flags_changed: list[str] = field(default_factory=list)

@@ -13,17 +13,17 @@ from ..records import Movement, OptimizerRecord, ParameterGroup
 NOISE = 2**16  # values that are drawn for gradients, to be repeated
 
 
-def collect_optimizer(optimizer, model, seed=None):
+def collect_optimizer(optimizer, model, seed):
     """Return the OptimizerRecord of `optimizer` over `model`.
 
-    With a `seed`, a copy also takes steps on the gradients that it draws, so that the
-    record tells what the optimizer does and not only what it says it does.
+    A copy takes steps on gradients drawn from the seed, so that the record tells what the optimizer
+    does and not only what it says it does.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     is_optimizer = isinstance(optimizer, torch.optim.Optimizer)
     kind = optimizer if isinstance(optimizer, type) else type(optimizer)
     groups = optimizer.param_groups if is_optimizer else []
-    return OptimizerRecord(
+    record = OptimizerRecord(
         kind=kind.__name__,
         is_optimizer=is_optimizer,
         is_class=isinstance(optimizer, type),
@@ -40,8 +40,19 @@ def collect_optimizer(optimizer, model, seed=None):
         ],
         trainable=[name for name, p in model.named_parameters() if p.requires_grad],
         left_by_setup=[name for name, _ in model.named_parameters() if not name.startswith(FROZEN)],
-        movements=measure_steps(optimizer, model, seed) if is_optimizer and seed is not None else {},
     )
+    if is_optimizer:
+        try:
+            record.movements = measure_steps(optimizer, model, seed)
+        except Exception as error:
+            record.error = describe(error)
+    return record
+
+
+def describe(error):
+    """Return an exception as one short line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}".rstrip(".: ")
 
 
 def plain_settings(group):
@@ -93,8 +104,11 @@ def measure_steps(optimizer, model, seed):
             setattr(optimizer, name, copy.deepcopy(value, memo))
     optimizer.state = defaultdict(dict)  # as if it had never stepped
     found = {name: Movement([values(clones[name], places)]) for name, places in samples.items()}
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for number, size in enumerate(draws.STEP_SIZES):
         for name, places in samples.items():
+            if number and id(clones[name]) not in held:
+                continue  # it has a gradient, which is enough to see whether it moves
             gradient = clones[name].grad = gradients[name] * size
             drawn = draws.gradients(seed, name, len(places))[number]
             gradient.view(-1)[places] = torch.tensor(drawn, dtype=gradient.dtype)

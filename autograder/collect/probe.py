@@ -59,7 +59,8 @@ class Dropout(torch.nn.Dropout):
         draw = torch.Generator().manual_seed(seed)
         kept = torch.rand(values.shape, generator=draw, dtype=torch.float32) >= self.p
         growth = 1 + GROWTH * self.probe.steps * self.probe.plan.default_epochs
-        return values * (1 + growth * (kept.float().to(values.device) / (1 - self.p) - 1))
+        factor = 1 + growth * (kept.float().to(values.device) / (1 - self.p) - 1)
+        return (values * factor).to(values.dtype)
 
 
 class Probe:

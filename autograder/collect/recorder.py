@@ -37,7 +37,7 @@ class Recorder:
         self.in_parts = None  # number of the forward call whose classifier has not been called yet
         self.flags_changed = []
         self.dropout = {name: module.p for name, module in probe.model.named_modules() if is_dropout(module)}
-        self.settled = {}  # the weights as the last step left them
+        self.settled = self.weights()  # as the last step left them
         self.remembered = 0  # steps that the optimizer knew of after the last one
         self.settings = [plain_settings(group) for group in probe.optimizer.param_groups]
         self.call, self.called_back = None, []  # the backward call under way, and the losses it went through
@@ -130,14 +130,14 @@ class Recorder:
             input_ids="missing" if ids is None else "right" if ids_right else "other",
             attention_mask=self.describe_mask(given.get("attention_mask"), ids if known else None),
             labels=self.describe_labels(given, examples if known else None),
-            weights_kept=all(torch.equal(weights[n], w) for n, w in self.settled.items()),
+            weights_kept=all(same(weights[n], w) for n, w in self.settled.items()),
             others=[n for n, usual in DEFAULTS.items() if is_tensor(given.get(n)) and not usual(given[n])],
         )
         self.events.append(forward)
         number = sum(isinstance(event, Forward) for event in self.events) - 1
         looked_at = self.probe.steps % self.probe.plan.replayed == 0
         if called is self.probe.model and forward.grad_enabled and looked_at:
-            weights = self.settled if self.settled and forward.weights_kept else self.weights()
+            weights = self.settled if forward.weights_kept else self.weights()
             self.replays[number] = Replay(modules, weights, args, kwargs)
         return number
 
@@ -288,13 +288,13 @@ class Recorder:
     def weights_kept(self):
         """Whether the weights are still as the last step left them."""
         weights = self.weights()
-        return all(torch.equal(weights[n], w) for n, w in self.settled.items())
+        return all(same(weights[n], w) for n, w in self.settled.items())
 
     def frozen_changed(self):
         """Return the names of frozen parameters that moved."""
         now = self.probe.parameters
         frozen = [name for name, flag in self.probe.flags.items() if not flag]
-        return [name for name in frozen if not torch.equal(now[name], self.probe.start[name])]
+        return [name for name in frozen if not same(now[name], self.probe.start[name])]
 
 
 @cache
@@ -315,6 +315,12 @@ def norm_of(gradients):
     return float(torch.stack([norm.float() for norm in torch._foreach_norm(found)]).norm()) if found else 0.0
 
 
+def same(values, others):
+    """Whether two tensors hold the same values; double precision may be rounded to single."""
+    exact = values.dtype == others.dtype or {values.dtype, others.dtype} != {torch.float32, torch.float64}
+    return torch.equal(*((values, others) if exact else (values.float(), others.float())))
+
+
 def is_tensor(value):
     return isinstance(value, torch.Tensor)
 
@@ -331,4 +337,5 @@ def gradient_of_loss(logits, labels):
 
 def equal(gradient, wanted):
     """Whether two gradients are equal, but for what reduced precision does to them; NaN equals NaN."""
-    return not bool((gradient.float() - wanted).abs().max() > 0.01 * wanted.abs().max())
+    tolerance = 0.05 if gradient.dtype in (torch.bfloat16, torch.float16) else 0.01
+    return not bool((gradient.float() - wanted).abs().max() > tolerance * wanted.abs().max())

@@ -1,15 +1,16 @@
 """Watch the notebook's own training run."""
 
 import os
+import traceback
 from contextlib import contextmanager
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from tqdm.auto import tqdm
 
 from ..records import RunRecord
 from .calls import reported
-from .optimizer import changed_settings, plain_settings
-from .training import describe
+from .optimizer import changed_settings, describe, plain_settings
 
 
 @contextmanager
@@ -21,8 +22,8 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
     validation passes inside the loop are left out.
     """
     record, others = RunRecord(batches=len(train_loader)), RunRecord(batches=len(train_loader))
-    record.has_optimizer = isinstance(optimizer, torch.optim.Optimizer)
-    settings = [plain_settings(group) for group in optimizer.param_groups] if record.has_optimizer else []
+    is_optimizer = isinstance(optimizer, torch.optim.Optimizer)
+    settings = [plain_settings(group) for group in optimizer.param_groups] if is_optimizer else []
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
     by_nbgrader = "NBGRADER_EXECUTION" in os.environ
@@ -33,7 +34,8 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
 
     def end_epochs():
         while len(record.each_epoch) < len(record.step_losses) // record.batches:
-            record.each_epoch.append(each_epoch())
+            with without_hooks(model):
+                record.each_epoch.append(each_epoch())
 
     def called(by, forward, args, kwargs):
         """Make a call of the model, or of a copy; nothing of it is compiled."""
@@ -51,16 +53,24 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
                     learnt.append(True)
                     note(record, loss, size)
                     record.in_evaluation += not was_training
-                    look()
                     bar.update()
 
             output[1].register_hook(learn)
         return output
 
+    def before_step(stepping, args, kwargs):
+        if stepping is optimizer:
+            look()
+
+    def after_step(stepping, args, kwargs):
+        if stepping is optimizer:  # what its own step changes is TODO #1's
+            settings[:] = [plain_settings(group) for group in optimizer.param_groups]
+
     def look():
         """Note settings and flags that are no longer as they were."""
         if settings:
-            record.settings |= changed_settings(optimizer, settings)
+            for name, (before, now) in changed_settings(optimizer, settings).items():
+                record.settings.setdefault(name, [before, now])[1] = now
         now = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
         changed = [name for name, flag in flags.items() if now.get(name, flag) != flag]
         record.flags_changed += [name for name in changed if name not in record.flags_changed]
@@ -69,6 +79,7 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         where.step_losses.append(loss)
         where.batch_sizes.append(size)
 
+    handles = register_optimizer_step_pre_hook(before_step), register_optimizer_step_post_hook(after_step)
     try:
         stance = torch.compiler.set_stance("force_eager" if by_nbgrader else "default")
         with stance, reported(model, torch.compiler.disable(called)):
@@ -78,9 +89,31 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         end_epochs()
     except BaseException as error:
         record.error = describe(error)
+        record.optimizer_failed = not is_optimizer or stopped_in(optimizer, error)
         raise
     finally:
+        for handle in handles:
+            handle.remove()
         look()
         now = dict(model.named_parameters())
         record.frozen_changed = [n for n, p in frozen.items() if n in now and not torch.equal(now[n], p)]
         bar.close()
+
+
+@contextmanager
+def without_hooks(model):
+    """Take off a model's own hooks for a while: what is measured is no part of the student's run."""
+    kept = [(module, module._forward_hooks, module._forward_pre_hooks) for module in model.modules()]
+    for module, hooks, _ in kept:
+        module._forward_hooks = module._forward_pre_hooks = type(hooks)()
+    try:
+        yield
+    finally:
+        for module, hooks, before in kept:
+            module._forward_hooks, module._forward_pre_hooks = hooks, before
+
+
+def stopped_in(optimizer, error):
+    """Whether an error was raised in a method of the optimizer's."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_locals.get("self") is optimizer for frame in frames)

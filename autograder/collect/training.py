@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from .. import draws
 from ..records import TrainingRecord, Trial
-from .optimizer import changed_settings, plain_settings
+from .optimizer import changed_settings, describe, plain_settings
 from .probe import Probe
 from .recorder import Recorder
 
@@ -193,12 +193,6 @@ def run(train_tinybert, probe):
     trial.lost = [name for name in probe.parameters if name not in now]
     trial.changes = probe.packed_changes(None if trial.weights_kept else recorder.settled)
     return trial
-
-
-def describe(error):
-    """Return an exception as one short line."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}".rstrip(": ")
 
 
 def plain(returned):

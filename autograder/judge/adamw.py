@@ -8,6 +8,7 @@ from ..records import Movement, OptimizerRecord
 
 EPS = 1e-8  # AdamW's default
 MOST_EPS = 1e-3  # with more, gradients like these hardly move anything
+LEAST_RATE = 5e-4  # with less, decay is lost in a weight's rounding
 
 
 @dataclass
@@ -16,7 +17,7 @@ class Update:
 
     moved: bool
     lr: float | None = None  # None: the steps were not those that AdamW takes
-    weight_decay: float | None = None  # None: all its values are zero, so decay leaves no trace
+    weight_decay: float | None = None  # None: it leaves no trace, in values of zero or at a small rate
     steady: bool = True  # the later steps were AdamW's with the same settings
 
 
@@ -60,7 +61,7 @@ def fit(movement: Movement, gradients, settings):
         for now, then, step in zip(after, after[1:], adamw_steps(gradients, settings)[1:])
         for w, s, found in zip(now, step, then)
     )
-    return Update(True, lr, decay / lr if determinant > 1e-12 else None, steady)
+    return Update(True, lr, decay / lr if determinant > 1e-12 and lr >= LEAST_RATE else None, steady)
 
 
 def adamw_steps(gradients, settings):

@@ -108,7 +108,7 @@ def loss_from_model(trial: Trial):
                 "Hint 3 under TODO #2",
             )  # fmt: skip
         scaled = [b.scale for b in i.backwards if b.of == "loss" and not abs(b.scale - 1) <= 1e-3]
-        if i.steps and all(s.own_gradients is not False for s in i.steps) and all(x > 1 for x in scaled):
+        if all(step.own_gradients is not False for step in i.steps) and all(scale > 1 for scale in scaled):
             continue  # a GradScaler's: unscaled before the step
         if scaled and not added_up:
             return Finding(

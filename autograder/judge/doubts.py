@@ -37,10 +37,10 @@ def unlike(trial: Trial, right: Trial):
     The first step starts from the same weights; from then on, batches in another order and clipped
     gradients lead elsewhere.
     """
-    if trial.error or not trial.events:
-        return None
     found, wanted = iterations(trial), iterations(right)
     norms, others = ([step.norm for i in all_ for step in i.steps] for all_ in (found, wanted))
+    if len(norms) != len(others):
+        return None  # it stopped, or ran for other epochs: for the rules about these
     order, other_order = ([i.forward.examples for i in all_] for all_ in (found, wanted))
     if order[:1] == other_order[:1]:
         first, expected = found[0].forward.loss, wanted[0].forward.loss
@@ -49,7 +49,7 @@ def unlike(trial: Trial, right: Trial):
     clipped = any(step.clipped for i in found for step in i.steps)
     if order == other_order and not clipped:
         if not (same_weights(trial, right) and same_losses(trial, right)):
-            return "Training came to other weights than the solution's, with the same batches and gradients."
+            return "Training came to other weights than the solution's, though nothing was clipped."
     elif not steps_apart(right) / FURTHER <= steps_apart(trial) <= steps_apart(right) * FURTHER:
         return "Training moved the weights much less or more than the solution's did."
     return None

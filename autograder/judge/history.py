@@ -158,8 +158,10 @@ def means(trial: Trial, trials=(), other_loss=False):
     invented = any(t is not trial and t.returned and t.returned[:2] == trial.returned[:2] for t in trials)
     if other_loss and not named and not invented:
         return None
-    pairs = enumerate(zip(trial.returned, wanted), start=1)
-    k, (entry, mean) = next(pair for pair in pairs if not near(*pair[1], TOLERANCE))
+    both = enumerate(zip(trial.returned, wanted, example_means(losses, sizes) + unseen), start=1)
+    k, (entry, mean, _) = next(
+        pair for pair in both if not any(near(pair[1][0], other, TOLERANCE) for other in pair[1][1:])
+    )
     observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
     return Finding(
         "means", 2,
@@ -187,7 +189,9 @@ def once_a_batch(trial: Trial):
 
 def guesses(trial: Trial):
     """Return {what may have been noted in place of the means: its values}."""
-    losses, _ = batch_losses(trial)
+    losses, sizes = batch_losses(trial)
+    weighted = [sum(loss * size for loss, size in zip(*pair)) for pair in zip(losses, sizes)]
+    examples = [sum(epoch) for epoch in sizes]
     totals = [sum(epoch) for epoch in losses]
     so_far = [sum(totals[: k + 1]) for k in range(len(totals))]
     counts = [len(epoch) for epoch in losses]
@@ -204,6 +208,9 @@ def guesses(trial: Trial):
         "a mean over all epochs so far: the sum is not reset.": [
             total / sum(counts[: k + 1]) for k, total in enumerate(so_far)
         ],
+        "a mean over all examples so far: the sum is not reset.": [
+            sum(weighted[: k + 1]) / max(1, sum(examples[: k + 1])) for k in range(len(weighted))
+        ],
         "the sum of the batch losses divided by the number of examples.": [
             total / trial.examples for total in totals
         ],
@@ -215,8 +222,8 @@ def guesses(trial: Trial):
 
 def own_run(losses, run: RunRecord):
     """What shows in the notebook's own run alone: it went through, as it does on the probes."""
-    if run.error and not run.has_optimizer:
-        return None  # what stopped it was handed in, by TODO #1
+    if run.error and run.optimizer_failed:
+        return None  # that was handed in, by TODO #1
     if observed := only_there(run):
         return Finding(
             "own_run", 1,

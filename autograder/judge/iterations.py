@@ -60,6 +60,10 @@ def by_epoch(trial, found):
 
     Where the count does not fit, an epoch ends before an example that it has seen.
     """
+    chunks = [found[k : k + trial.batches] for k in range(0, len(found), trial.batches or 1)]
+    complete = list(range(trial.examples))
+    if all(sorted(e for i in chunk for e in i.forward.examples) == complete for chunk in chunks):
+        return chunks  # whoever fetches batches ahead begins a pass before the last one is over
     groups = [list(group) for _, group in groupby(found, key=lambda i: i.forward.loader_pass)]
     as_asked = len(found) == trial.num_epochs * trial.batches != 0 and len(groups) != trial.num_epochs
     if as_asked:
@@ -74,6 +78,17 @@ def by_epoch(trial, found):
         groups[-1].append(i)
         seen |= set(i.forward.examples)
     return groups
+
+
+def by_batch(found):
+    """Return the iterations, those merged that go through a batch again before a step is taken."""
+    merged = []
+    for i in found:
+        if merged and not merged[-1].steps and key(merged[-1]) == key(i):
+            last = merged.pop()
+            i = Iteration(i.forward, last.backwards + i.backwards, i.steps, last.early_steps + i.early_steps)
+        merged.append(i)
+    return merged
 
 
 def accumulates(found):

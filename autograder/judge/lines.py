@@ -8,7 +8,7 @@ from .numbers import near
 
 HINT = "Hint 6 under TODO #2"
 LINES, LONGEST, MOST = 2000, 1000, 50  # epoch lines, and characters and numbers of each, that count
-WHOLE = r"(\d+)(?:\.0*)?(?!\.?\d)"
+WHOLE = r"(\d+)(?:\.0*)?(?!\.?\d|\s*%)"  # no percentage: a progress bar's depends on the machine
 NUMBER = r"nan|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
@@ -58,9 +58,10 @@ def printed(trial: Trial):
             HINT,
         )  # fmt: skip
     if not shown:
-        lines = trial.printed.split("\n")
-        first = next((line.strip()[:60] for line in lines if line.strip()), None)
-        observed = "No epoch lines were printed" + (f"; the first line reads `{first}`." if first else ".")
+        lines = [line.strip()[:60] for line in trial.printed.split("\n") if line.strip()]
+        first = next((line for line in lines if "epoch" in line.lower()), next(iter(lines), None))
+        observed = "No line shows an epoch's number together with its loss; one reads `{}`."
+        observed = observed.format(first) if first else "No epoch lines were printed."
         why = "A run of minutes that says nothing leaves you guessing; print the mean once an epoch."
     else:
         observed = f"{len(shown)} epoch lines were printed, and not all show the returned means."

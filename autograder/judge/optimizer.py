@@ -31,7 +31,7 @@ def times_held(record):
     return Counter(name for group in record.groups for name in group.names)
 
 
-def judge_parameter_groups(record: OptimizerRecord, seed=None, points=3) -> list[Finding]:
+def judge_parameter_groups(record: OptimizerRecord, seed, points=3) -> list[Finding]:
     """Exactly the unfrozen parameters, each once, over all groups."""
     problem = not_an_optimizer(record, points)
     if problem:
@@ -140,7 +140,7 @@ def changed_freeze(record, wanted, points):
     )  # fmt: skip
 
 
-def judge_learning_rate(record: OptimizerRecord, seed=None, points=2) -> list[Finding]:
+def judge_learning_rate(record: OptimizerRecord, seed, points=2) -> list[Finding]:
     """AdamW, the learning rate in every group, and the weight decay."""
     problem = not_an_optimizer(record, points)
     if problem:
@@ -182,6 +182,16 @@ def judge_learning_rate(record: OptimizerRecord, seed=None, points=2) -> list[Fi
                 "The optimizer climbs: it was made with `maximize=True`.",
                 "AdamW that goes down, as it does by default.",
                 "Each step makes the loss larger.",
+                "Hint 1 under TODO #1",
+            )
+        )  # fmt: skip
+    elif record.error and not kind_matters:
+        findings.append(
+            Finding(
+                "adamw", 2,
+                f"A step of this optimizer stops with {record.error}.",
+                "an optimizer whose `step()` needs nothing but the gradients.",
+                "The training loop calls `optimizer.step()`, and nothing would be learnt.",
                 "Hint 1 under TODO #1",
             )
         )  # fmt: skip

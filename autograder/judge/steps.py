@@ -5,7 +5,7 @@ from collections import Counter
 from ..lesson import LEARNING_RATE
 from ..records import Step, Trial
 from .finding import Finding, from_to, listing, shown
-from .iterations import accumulates, by_epoch, iterations
+from .iterations import accumulates, by_batch, by_epoch, iterations
 
 
 def backward(trial: Trial):
@@ -50,7 +50,7 @@ def backward(trial: Trial):
 
 def steps(trial: Trial):
     """The passed optimizer takes one step a batch, after backward."""
-    found = iterations(trial)
+    found = by_batch(iterations(trial))
     taken = [step for i in found for step in i.steps]
     early = sum(i.early_steps for i in found)
     others = sum(not step.passed_optimizer for step in taken)
@@ -215,7 +215,9 @@ def nothing_else(trial: Trial):
     if changed or not trial.weights_kept:
         return Finding(
             "nothing_else", 2,
-            f"The model's weights changed between two steps, {changed} times." if changed
+            "The model's weights changed before the first step."
+            if changed == 1 and not found[0].forward.weights_kept
+            else f"The model's weights changed between two steps, {changed} times." if changed
             else "The model's weights changed after the last step.",
             "weights that only `optimizer.step()` changes.",
             "What is set by hand, AdamW's running averages know nothing of.",
@@ -237,7 +239,7 @@ def nothing_else(trial: Trial):
             "nothing_else", 2,
             f"{strange} of {len(looked_at)} steps followed other gradients than those of their batch's loss.",
             "the gradients that `backward()` leaves; clipping them is fine.",
-            "Something was added to the loss or to the gradients, or taken away.",
+            "Something was added to the loss, to the gradients or inside the model, or taken away.",
             "Hint 5 under TODO #2",
         )  # fmt: skip
     return None

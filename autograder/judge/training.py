@@ -58,7 +58,10 @@ def lacks_default(trial: Trial):
 
 def not_written(record, points):
     if record.kind == "NoneType":
-        observed = "`train_tinybert` is not defined: TODO #2 is untouched, or its cell stopped with an error."
+        observed = (
+            "`train_tinybert` is not defined: TODO #2 is untouched, its cell stopped with an error, or a "
+            "line that begins with `%%` keeps the cell from running."
+        )
     else:
         observed = f"`train_tinybert` is a {record.kind} and cannot be called."
     return Finding(
@@ -149,6 +152,8 @@ def raised(error, points=6):
         "cut it off from the model." if "does not require grad" in error
         else "Unpacked like a tuple, the model's output gives the names of its fields: take its `.loss`."
         if "'str' object has no attribute" in error
+        else "step() has changed the weights between the forward pass and backward(). The order is: clear "
+        "the gradients, forward, backward, step." if "modified by an inplace operation" in error
         else "Read the message from its last line; then try the function on one batch.",
         HINTS,
     )  # fmt: skip

@@ -3,20 +3,19 @@
 import copy
 import pickle
 import shutil
+from dataclasses import dataclass
 from functools import cache
 
 import nbformat
 from catalogue import TESTS, submitted
-from classes import ASSIGNMENT, ROOT, run
-from tqdm import tqdm
+from classes import ASSIGNMENT, run
 
 from autograder import draws, evidence
-from autograder.grading.execute import Execute
+from autograder.grading.execute import seed
 from autograder.grading.read import grade_id
-from autograder.grading.reference import Reference
-from autograder.grading.score import could_not_run, without_outputs
-from autograder.records import TrainingRecord
-from autograder.verdict import MIME_TYPE
+from autograder.grading.score import could_not_run
+from autograder.grading.state import State
+from autograder.verdict import MARK, MIME_TYPE
 
 # For a course's configuration: evidence stays in the notebooks as it is, and nobody looks for points.
 UNSCORED = """
@@ -28,39 +27,13 @@ c.Autograde.autograde_preprocessors = [Execute, SaveAutoGrades]
 """
 
 
+@dataclass
 class Record:
-    """A submission as its test cells left it, and all that a Reference could be asked about it."""
+    """A submission as its test cells left it, and what it is compared with."""
 
-    def __init__(self, path, secret, reference):
-        notebook = nbformat.read(path, as_version=4)
-        self.seed = Execute(secret=secret).seed(notebook, path.parent)
-        cells = {grade_id(cell): cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
-        self.shown = {test: shown(cells[test]) for test in TESTS}
-        self.right = reference.optimizer(self.seed), reference.training(self.seed)
-        self.done = {}
-        try:
-            left = self.shown[TESTS[2]]
-            trials = evidence.read(None if isinstance(left, dict) else left, TrainingRecord).trials
-        except evidence.Malformed:
-            trials = []
-        for number, trial in enumerate(trials[: len(self.right[1].trials)]):
-            try:
-                self.done[number] = reference.rerun(trial, number, self.seed)
-            except evidence.Malformed as error:
-                self.done[number] = error
-
-    # As the examiner asks a Reference:
-
-    def optimizer(self, seed):
-        return self.right[0]
-
-    def training(self, seed):
-        return self.right[1]
-
-    def rerun(self, trial, number, seed):
-        if isinstance(self.done[number], Exception):
-            raise self.done[number]
-        return self.done[number]
+    seed: int
+    shown: dict  # {test: evidence as text, None if there is none, or an error output}
+    solution: dict  # {test: evidence as text}
 
 
 def shown(outputs):
@@ -81,20 +54,15 @@ def record(known, folder):
             with open(course / "nbgrader_config.py", "a") as file:
                 file.write(UNSCORED)
         run(course, "autograder", "grade", ASSIGNMENT)
-        reference = Reference(nbformat.reads(solution(), as_version=4), "warm")
-        for name in tqdm(missing, desc="asking the reference"):
+        number = seed((course / ".secret").read_text())
+        solution = State(course, ASSIGNMENT).evidence[ASSIGNMENT]
+        for name in missing:
             path = course / "autograded" / name / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
-            found = Record(path, (course / ".secret").read_text(), reference)
+            cells = {grade_id(cell): cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells}
+            found = Record(number, {test: shown(cells[test]) for test in TESTS}, solution)
             (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
-        reference.close()
         shutil.rmtree(course)
     return {name: pickle.loads((folder / f"{name}.pickle").read_bytes()) for name in known}
-
-
-def solution():
-    """Return the solution notebook as JSON, as the grader sees it."""
-    path = ROOT / "solutions" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
-    return without_outputs(path, path.stat().st_mtime_ns)
 
 
 @cache
@@ -110,7 +78,7 @@ def read(text, kind):
     found = parsed(text, kind)
     if isinstance(found, Exception):
         raise found
-    return copy.copy(found)  # the examiner replaces some of its fields
+    return copy.copy(found)
 
 
 # Judging the catalogue a thousand times should not parse it, and draw from it, a thousand times.
@@ -119,13 +87,14 @@ draws.gradients = cache(draws.gradients)
 
 
 def judged(found, examiner, tests=TESTS):
-    """Return {test: output} of test cells, as the examiner scores what they left."""
-    outputs = {}
+    """Return {test: outputs} of test cells, as an Examiner scores what they left."""
+    outputs, examiner = {}, examiner(found.solution, found.seed)
     for test in tests:
         left = found.shown[test]
         if isinstance(left, dict):
-            outputs[test] = could_not_run(left)
+            outputs[test] = [could_not_run(left)]
         else:
-            verdict = examiner.verdict(test, left).as_dict()
-            outputs[test] = {"output_type": "execute_result", "data": {MIME_TYPE: verdict}}
+            verdict = examiner.verdict(test, left)
+            data = [{MIME_TYPE: verdict.as_dict()}, *({MARK: said} for said in verdict.marks)]
+            outputs[test] = [{"output_type": "display_data", "data": shown} for shown in data]
     return outputs

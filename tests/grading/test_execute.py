@@ -55,13 +55,13 @@ def printed(cell):
     return "".join(o.get("text", "") for o in cell.outputs)
 
 
-def verdicts(executed, solution):
+def verdicts(executed):
     """Return what every test cell shows once it is scored."""
     notebook, preprocessor = executed
-    resources = {**preprocessor.resources, "solution": nbformat.writes(solution)}
-    scored = ScoreCells().preprocess(copy.deepcopy(notebook), resources)[0]
+    scored = ScoreCells().preprocess(copy.deepcopy(notebook), preprocessor.resources)[0]
     tests = [c for c in scored.cells if c.cell_type == "code" and c.metadata.get("nbgrader", {}).get("grade")]
-    return [c.outputs[0].get("data", c.outputs[0]) for c in tests]
+    shown = [c.outputs[0].get("data", c.outputs[0]) for c in tests]
+    return [{kind: said for kind, said in data.items() if kind != MIME_TYPE} for data in shown]
 
 
 LOOK = """
@@ -88,7 +88,7 @@ def test_behind_the_set_up_everything_is_as_it_was(execute, solution, student):
         look_at = printed(next(c for c in notebook.cells if c.source == LOOK))
         assert "__main__" in look_at
         shown = [[printed(c), c.execution_count] for c in code]
-        found.append((look_at, shown, verdicts((notebook, preprocessor), solution)))
+        found.append((look_at, shown, verdicts((notebook, preprocessor))))
     assert found[0] == found[1]
 
 
@@ -130,6 +130,32 @@ def test_a_set_up_that_fails_is_nobodys_grade(execute, solution, monkeypatch, so
         execute(prepared=prepared and digest(spoiled, {}), edit=spoil, timeout=1)
     assert FAILING[source] in str(fault.value)
     assert time.monotonic() - begun < 30
+
+
+HELPER = """
+def train_tinybert(model, train_loader, optimizer, num_epochs=10):
+    return [0.5] * num_epochs
+"""
+
+
+@needs_sandbox
+@pytest.mark.parametrize("written", ["handed in", "by a cell"])
+def test_a_module_of_the_students_own_is_found_and_shadows_nothing(execute, tmp_path, written):
+    answer = "import my_helpers, torch\nfrom my_helpers import train_tinybert\nprint(torch.__file__, my_helpers.__file__)"
+    for name in ("torch", "my_helpers") if written == "handed in" else ():
+        (tmp_path / f"{name}.py").write_text(HELPER)
+    extra = new_code_cell(f"%%writefile my_helpers.py{HELPER}")
+
+    def write(cells):
+        names = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in cells]
+        if written == "by a cell":
+            cells.insert(names.index("todo1_optimizer"), extra)
+
+    notebook, _ = execute({"todo2_train_tinybert": answer}, edit=write)
+    said = printed(cell_of(notebook, "todo2_train_tinybert"))
+    assert "site-packages/torch" in said and said.rstrip().endswith("my_helpers.py"), cell_of(
+        notebook, "todo2_train_tinybert"
+    ).outputs
 
 
 def test_the_same_error_in_the_students_cell_is_the_students(execute):
@@ -203,7 +229,7 @@ def test_a_notebook_stays_small_whatever_is_shown(execute, solution, shout):
     executed = notebook, _ = execute({"todo1_optimizer": f"{RIGHT}\n{SHOUTS[shout]}"})
     assert len(nbformat.writes(notebook)) < 6_000_000
     nbformat.validate(notebook)
-    assert verdicts(executed, solution) == verdicts(execute({"todo1_optimizer": RIGHT}), solution)
+    assert verdicts(executed) == verdicts(execute({"todo1_optimizer": RIGHT}))
 
 
 @needs_sandbox
@@ -254,7 +280,7 @@ def test_messages_that_are_none_are_passed_over(execute, solution):
     nbformat.validate(notebook)
     nbformat.writes(notebook).encode()
     assert notebook.metadata.autograder["limits"] == []
-    assert verdicts(executed, solution) == verdicts(execute({"todo1_optimizer": RIGHT}), solution)
+    assert verdicts(executed) == verdicts(execute({"todo1_optimizer": RIGHT}))
 
 
 HALVES = {
@@ -275,7 +301,7 @@ def test_half_a_character_is_graded_as_any_other(execute, solution, half):
     assert notebook.metadata.autograder["limits"] == []
     shown = str(cell_of(notebook, "todo1_optimizer").outputs)
     assert "?" in shown
-    assert verdicts(executed, solution) == verdicts(execute({"todo1_optimizer": RIGHT}), solution)
+    assert verdicts(executed) == verdicts(execute({"todo1_optimizer": RIGHT}))
 
 
 # --- What is left behind
