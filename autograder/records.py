@@ -121,7 +121,8 @@ class RunRecord:
 
     batches: int  # an epoch
     error: str | None = None  # what stopped it: "ValueError: ..."
-    optimizer_failed: bool = False  # what was handed to the loop is none, or its own step() stopped it
+    has_optimizer: bool = True  # what was handed to the loop is one
+    optimizer_failed: bool = False  # the error was raised in its own step()
     settings: dict[str, list] = field(default_factory=dict)  # of the optimizer, as a Trial's
     frozen_changed: list[str] = field(default_factory=list)
     flags_changed: list[str] = field(default_factory=list)

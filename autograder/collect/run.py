@@ -22,8 +22,8 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
     validation passes inside the loop are left out.
     """
     record, others = RunRecord(batches=len(train_loader)), RunRecord(batches=len(train_loader))
-    is_optimizer = isinstance(optimizer, torch.optim.Optimizer)
-    settings = [plain_settings(group) for group in optimizer.param_groups] if is_optimizer else []
+    record.has_optimizer = isinstance(optimizer, torch.optim.Optimizer)
+    settings = [plain_settings(group) for group in optimizer.param_groups] if record.has_optimizer else []
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
     by_nbgrader = "NBGRADER_EXECUTION" in os.environ
@@ -89,7 +89,7 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         end_epochs()
     except BaseException as error:
         record.error = describe(error)
-        record.optimizer_failed = not is_optimizer or stopped_in(optimizer, error)
+        record.optimizer_failed = stopped_in(optimizer, error)
         raise
     finally:
         for handle in handles:

@@ -16,7 +16,7 @@ from ..judge import (
     judge_parameter_groups,
     judge_training_loop,
 )
-from ..judge.doubts import doubts
+from ..judge.doubts import doubts, optimizer_doubts, run_doubts
 from ..records import HistoryRecord, OptimizerRecord, TrainingRecord
 from ..verdict import POINTS, Verdict
 
@@ -54,6 +54,13 @@ class Examiner:
             findings = [self.no_evidence(check, said)]
         return Verdict(check, findings, self.marks)
 
+    def doubt(self, about, *records):
+        """Add what is doubtful to the marks; what cannot even be compared is, too."""
+        try:
+            self.marks += about(*records)
+        except Exception as error:
+            self.marks.append(f"It cannot be compared with the solution: {type(error).__name__}: {error}.")
+
     def no_evidence(self, check, observed):
         """Return the finding that leaves no points, and mark the cell."""
         self.marks.append(observed)
@@ -69,8 +76,7 @@ class Examiner:
         self.optimizer = record = read(evidence, OptimizerRecord)
         if self.solution:
             expected = known(self.solution["test_parameter_groups"], OptimizerRecord)
-            if record.left_by_setup != expected.left_by_setup:
-                self.marks.append("`model` has other parameters than the one that the set-up made.")
+            self.doubt(optimizer_doubts, record, expected)
         return judge_parameter_groups(record, self.seed)
 
     def learning_rate(self, evidence):
@@ -84,7 +90,7 @@ class Examiner:
         self.training, self.loop = record, judge_training_loop(record)
         if self.solution:
             right = known(self.solution["test_training_loop"], TrainingRecord)
-            self.marks += doubts(record, right, self.loop)
+            self.doubt(doubts, record, right, self.loop)
         return self.loop
 
     def loss_history(self, evidence):
@@ -93,6 +99,9 @@ class Examiner:
             raise Malformed("a run without batches")
         if self.training is None:
             raise Malformed("there is none of the training loop either")
+        if self.solution:
+            right = known(self.solution["test_loss_history"], HistoryRecord)
+            self.doubt(run_doubts, history, right, self.training, self.optimizer)
         return judge_loss_history(self.training, history, self.loop)
 
 

@@ -222,7 +222,7 @@ def guesses(trial: Trial):
 
 def own_run(losses, run: RunRecord):
     """What shows in the notebook's own run alone: it went through, as it does on the probes."""
-    if run.error and run.optimizer_failed:
+    if run.error and (run.optimizer_failed or not run.has_optimizer):
         return None  # that was handed in, by TODO #1
     if observed := only_there(run):
         return Finding(

@@ -32,13 +32,33 @@ def same_weights(trial: Trial, other: Trial):
     return bool(np.sqrt(np.mean(differences**2)) <= tolerance)
 
 
+def changes(trial: Trial):
+    """Return how training changed each parameter, {name: array}; None for what is no change of weights."""
+    try:
+        found = load(b64decode(trial.changes, validate=True))
+        return {name: found[name].astype(float).ravel() for name in sorted(found)} or None
+    except Exception:  # see same_weights
+        return None
+
+
 def steps_apart(trial: Trial):
     """Return how far training moved the weights, in steps, root mean square; NaN for what is no change."""
-    try:
-        changes = np.concatenate([change.ravel() for change in load(b64decode(trial.changes)).values()])
-    except Exception:  # see same_weights
+    found = changes(trial)
+    if found is None:
         return math.nan
-    return float(np.sqrt(np.mean(changes.astype(float) ** 2))) / LEARNING_RATE
+    return float(np.sqrt(np.mean(np.concatenate([*found.values()]) ** 2))) / LEARNING_RATE
+
+
+def direction(trial: Trial, other: Trial):
+    """Return the cosine between the ways that two trials' weights have gone."""
+    found, wanted = (np.concatenate([*changes(t).values()]) for t in (trial, other))
+    return float(found @ wanted / (np.linalg.norm(found) * np.linalg.norm(wanted)))
+
+
+def unmoved(trial: Trial, other: Trial):
+    """Return the names of parameters that moved in the other trial, and not by a bit in this one."""
+    found = changes(trial)
+    return [name for name, change in changes(other).items() if change.any() and not found[name].any()]
 
 
 def same_losses(trial: Trial, other: Trial):
