@@ -58,13 +58,19 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
             output[1].register_hook(learn)
         return output
 
+    under_way = []  # a subclass's step() calls that of its class
+
     def before_step(stepping, args, kwargs):
         if stepping is optimizer:
-            look()
+            if not under_way:
+                look()
+            under_way.append(True)
 
     def after_step(stepping, args, kwargs):
-        if stepping is optimizer:  # what its own step changes is TODO #1's
-            settings[:] = [plain_settings(group) for group in optimizer.param_groups]
+        if stepping is optimizer:
+            under_way.pop()
+            if not under_way:  # what its own step changes is TODO #1's
+                settings[:] = [plain_settings(group) for group in optimizer.param_groups]
 
     def look():
         """Note settings and flags that are no longer as they were."""

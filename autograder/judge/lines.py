@@ -8,7 +8,9 @@ from .numbers import near
 
 HINT = "Hint 6 under TODO #2"
 LINES, LONGEST, MOST = 2000, 1000, 50  # epoch lines, and characters and numbers of each, that count
-WHOLE = r"(\d+)(?:\.0*)?(?!\.?\d|\s*%)"  # no percentage: a progress bar's depends on the machine
+WHOLE = r"(\d+)(?:\.0*)?(?!\.?\d)"
+# A progress bar, up to what somebody has hung on it: how often it is drawn depends on the machine.
+BAR = r"\d+%\|.*?\| *[\d.]+\w*/[\d.]+\w* \[[^,\]]*(, *[^,\]]*)?"
 NUMBER = r"nan|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
@@ -22,7 +24,7 @@ def epoch_lines(text):
     found = []
     lines = [line[:LONGEST].lower() for line in text.splitlines() if "epoch" in line.lower()]
     for line in [line for line in lines if "loss" in line][:LINES]:
-        line = re.sub(r"\x1b\[[\d;]*m", "", line)  # colours
+        line = re.sub(rf"\x1b\[[\d;]*m|{BAR}", "", line)  # colours and bars
         named = list(re.finditer(r"epoch(?!s)\D*?" + WHOLE, line))
         before = [match for match in named if match.end() <= line.index("loss")]
         epoch = before[-1] if before else named[0] if named else re.search(r"(?<![\d.])" + WHOLE, line)
