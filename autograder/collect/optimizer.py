@@ -3,6 +3,7 @@
 import copy
 import numbers
 from collections import defaultdict
+from contextlib import suppress
 
 import torch
 
@@ -42,10 +43,7 @@ def collect_optimizer(optimizer, model, seed):
         left_by_setup=[name for name, _ in model.named_parameters() if not name.startswith(FROZEN)],
     )
     if is_optimizer:
-        try:
-            record.movements = measure_steps(optimizer, model, seed)
-        except Exception as error:
-            record.error = describe(error)
+        measure_steps(optimizer, model, seed, record)
     return record
 
 
@@ -84,14 +82,15 @@ def changed_settings(optimizer, before):
     return changed
 
 
-def measure_steps(optimizer, model, seed):
-    """Let a copy of the optimizer take steps on copies of all parameters; return a Movement for each name.
+def measure_steps(optimizer, model, seed, record):
+    """Let a copy of the optimizer take steps on copies of all parameters; record a Movement for each name.
 
-    A sample of each parameter's values is looked at: AdamW treats every value by itself.
+    A sample of each parameter's values is looked at: AdamW treats every value by itself. Nothing is
+    recorded but the error where a step stops with one.
     """
     clones, memo, gradients, samples = {}, {}, {}, {}
     # All above zero: who takes means away from gradients changes their signs.
-    noise = torch.rand(NOISE, generator=torch.Generator().manual_seed(seed), dtype=torch.float32) + 0.1
+    noise = torch.rand(NOISE, generator=torch.Generator().manual_seed(0), dtype=torch.float32) + 0.1
     for name, parameter in model.named_parameters():
         clone = torch.nn.Parameter(parameter.detach().cpu().clone(), parameter.requires_grad)
         clones[name] = memo[id(parameter)] = clone
@@ -101,7 +100,8 @@ def measure_steps(optimizer, model, seed):
     original, optimizer = optimizer, copy.deepcopy(optimizer, memo)
     for name, value in vars(original).items():  # a copy is made without hooks and a subclass's own
         if name not in ("param_groups", "state") and not callable(value):
-            setattr(optimizer, name, copy.deepcopy(value, memo))
+            with suppress(Exception):  # what cannot be copied, such as a file
+                setattr(optimizer, name, copy.deepcopy(value, memo))
     optimizer.state = defaultdict(dict)  # as if it had never stepped
     found = {name: Movement([values(clones[name], places)]) for name, places in samples.items()}
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -112,11 +112,15 @@ def measure_steps(optimizer, model, seed):
             gradient = clones[name].grad = gradients[name] * size
             drawn = draws.gradients(seed, name, len(places))[number]
             gradient.view(-1)[places] = torch.tensor(drawn, dtype=gradient.dtype)
-        with torch.no_grad():
-            optimizer.step()
+        try:
+            with torch.no_grad():
+                optimizer.step()
+        except Exception as error:
+            record.error = describe(error)
+            return
         for name, places in samples.items():
             found[name].values.append(values(clones[name], places))
-    return found
+    record.movements = found
 
 
 def values(parameter, places):
