@@ -88,6 +88,7 @@ def measure_steps(optimizer, model, seed, record):
     A sample of each parameter's values is looked at: AdamW treats every value by itself. Nothing is
     recorded but the error where a step stops with one.
     """
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     clones, memo, gradients, samples = {}, {}, {}, {}
     # All above zero: who takes means away from gradients changes their signs.
     noise = torch.rand(NOISE, generator=torch.Generator().manual_seed(0), dtype=torch.float32) + 0.1
@@ -95,7 +96,10 @@ def measure_steps(optimizer, model, seed, record):
         clone = torch.nn.Parameter(parameter.detach().cpu().clone(), parameter.requires_grad)
         clones[name] = memo[id(parameter)] = clone
         count = clone.numel()
-        gradients[name] = noise.repeat(-(-count // NOISE))[:count].view_as(clone).to(clone.dtype)
+        if id(parameter) in held:
+            gradients[name] = noise.repeat(-(-count // NOISE))[:count].view_as(clone).to(clone.dtype)
+        else:  # it has a gradient, which is enough to see whether it moves
+            clone.grad = noise[0].to(clone.dtype).expand_as(clone)
         samples[name] = torch.arange(0, count, max(1, count // draws.SAMPLE))[: draws.SAMPLE]
     original, optimizer = optimizer, copy.deepcopy(optimizer, memo)
     for name, value in vars(original).items():  # a copy is made without hooks and a subclass's own
@@ -104,12 +108,10 @@ def measure_steps(optimizer, model, seed, record):
                 setattr(optimizer, name, copy.deepcopy(value, memo))
     optimizer.state = defaultdict(dict)  # as if it had never stepped
     found = {name: Movement([values(clones[name], places)]) for name, places in samples.items()}
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for number, size in enumerate(draws.STEP_SIZES):
-        for name, places in samples.items():
-            if number and id(clones[name]) not in held:
-                continue  # it has a gradient, which is enough to see whether it moves
-            gradient = clones[name].grad = gradients[name] * size
+        for name in gradients:
+            gradient, places = gradients[name] * size, samples[name]
+            clones[name].grad = gradient
             drawn = draws.gradients(seed, name, len(places))[number]
             gradient.view(-1)[places] = torch.tensor(drawn, dtype=gradient.dtype)
         try:
