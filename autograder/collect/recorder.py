@@ -109,7 +109,7 @@ class Recorder:
 
         called: the model itself, or its encoder.
         """
-        given = signature(type(called)).bind_partial(called, *args, **kwargs)
+        given = signature(inspect.unwrap(type(called).forward)).bind_partial(called, *args, **kwargs)
         given = {name: value for name, value in given.arguments.items() if value is not None}
         ids = given.get("input_ids")
         examples = self.probe.identify(ids)
@@ -298,9 +298,9 @@ class Recorder:
 
 
 @cache
-def signature(kind):
-    """Return the signature of a model class's forward."""
-    return inspect.signature(kind.forward)
+def signature(forward):
+    """Return the signature of a model class's own forward."""
+    return inspect.signature(forward)
 
 
 def same_rows(ids, rows):

@@ -54,10 +54,12 @@ class Examiner:
             findings = [self.no_evidence(check, said)]
         return Verdict(check, findings, self.marks)
 
-    def doubt(self, about, *records):
-        """Add what is doubtful to the marks; what cannot even be compared is, too."""
+    def compare(self, cell, doubts_about, record, *others):
+        """Mark what is doubtful beside the solution's record; what cannot even be compared is, too."""
+        if cell not in self.solution:
+            return
         try:
-            self.marks += about(*records)
+            self.marks += doubts_about(record, known(self.solution[cell], type(record)), *others)
         except Exception as error:
             self.marks.append(f"It cannot be compared with the solution: {type(error).__name__}: {error}.")
 
@@ -74,9 +76,7 @@ class Examiner:
 
     def parameter_groups(self, evidence):
         self.optimizer = record = read(evidence, OptimizerRecord)
-        if self.solution:
-            expected = known(self.solution["test_parameter_groups"], OptimizerRecord)
-            self.doubt(optimizer_doubts, record, expected)
+        self.compare("test_parameter_groups", optimizer_doubts, record)
         return judge_parameter_groups(record, self.seed)
 
     def learning_rate(self, evidence):
@@ -88,9 +88,7 @@ class Examiner:
         record = read(evidence, TrainingRecord)
         must_be_planned(record, self.seed)
         self.training, self.loop = record, judge_training_loop(record)
-        if self.solution:
-            right = known(self.solution["test_training_loop"], TrainingRecord)
-            self.doubt(doubts, record, right, self.loop)
+        self.compare("test_training_loop", doubts, record, self.loop)
         return self.loop
 
     def loss_history(self, evidence):
@@ -99,9 +97,7 @@ class Examiner:
             raise Malformed("a run without batches")
         if self.training is None:
             raise Malformed("there is none of the training loop either")
-        if self.solution:
-            right = known(self.solution["test_loss_history"], HistoryRecord)
-            self.doubt(run_doubts, history, right, self.training, self.optimizer)
+        self.compare("test_loss_history", run_doubts, history, self.training, self.optimizer)
         return judge_loss_history(self.training, history, self.loop)
 
 
