@@ -87,6 +87,22 @@ RIGHT = {
         (BACKWARD, "                out.loss.backward()\n                return out.loss\n"),
         (STEP, "            loss = optimizer.step(closure)\n"), ("out.loss.item()", "loss.item()"),
     ],
+    "the whole model saved": [
+        ("        losses.append", "        import io, pickle; torch.save(model, io.BytesIO()); pickle.loads(pickle.dumps(model))\n        losses.append"),
+    ],
+    "a look at gradients of another pass": [
+        ("        mean =", "        x, m, y = next(iter(train_loader)); torch.autograd.grad(model(input_ids=x, attention_mask=m, labels=y).loss, model.classifier.bias)\n        mean ="),
+    ],
+    "an iterator and its length": [
+        ("        for input_ids, attention_mask, labels in train_loader:\n",
+         "        it = iter(train_loader)\n        for _ in range(len(it)):\n            input_ids, attention_mask, labels = next(it)\n"),
+    ],
+    "its forward wrapped": [("losses = []", "losses = []; model.forward = torch.autocast('cpu', torch.bfloat16)(model.forward)")],
+    "autocast around an epoch": [
+        ("        for input_ids, attention_mask, labels in train_loader:\n",
+         "        context = torch.autocast('cpu', torch.bfloat16); context.__enter__()\n        for input_ids, attention_mask, labels in train_loader:\n"),
+        ("        mean =", "        context.__exit__(None, None, None)\n        mean ="),
+    ],
     "forward called directly": [("out = model(", "out = model.forward(")],
     "double precision": [("losses = []", "losses = []; model.double()")],
     "clipping in hooks": [

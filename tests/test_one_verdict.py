@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from loops import BACKWARD, STEP, variation
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, SequentialLR
 
 from autograder import judge
 from autograder.collect import collect_training, watch
@@ -40,6 +40,9 @@ SCHEDULERS = {
     "linear": lambda o: LambdaLR(o, lambda step: 1 - step / 1000),
     "one cycle, as long as a short run": lambda o: OneCycleLR(o, max_lr=2.5e-3, total_steps=20),
     "plateau": lambda o: ReduceLROnPlateau(o, patience=0),
+    "one after the other": lambda o: SequentialLR(
+        o, [LambdaLR(o, lambda step: 1 - step / 50), OneCycleLR(o, max_lr=2.5e-3, total_steps=20)], milestones=[3]
+    ),
 }
 
 
@@ -48,6 +51,7 @@ SCHEDULERS = {
 def test_a_scheduler_of_the_notebooks_optimizer_is_named_and_put_back(name, bound):
     optimizer = notebooks_optimizer()
     scheduler = SCHEDULERS[name](optimizer)
+    inner = [dict(vars(s)) for s in getattr(scheduler, "_schedulers", ())]
     before, settings = dict(vars(scheduler)), copy.deepcopy(optimizer.state_dict()["param_groups"])
     step = "            scheduler.step(total + 1)\n" if name == "plateau" else "            scheduler.step()\n"
     loop = variation((STEP, STEP + step))
@@ -61,6 +65,7 @@ def test_a_scheduler_of_the_notebooks_optimizer_is_named_and_put_back(name, boun
     _, findings = of(loop)
     assert [(f.rule, f.points) for f in findings] == [("settings_kept", 2)]
     assert "`lr` of the notebook's own optimizer from" in findings[0].observed
+    assert inner == [vars(s) for s in getattr(scheduler, "_schedulers", ())]
     assert vars(scheduler) == before and optimizer.state_dict()["param_groups"] == settings
 
 
@@ -116,13 +121,36 @@ def test_a_run_is_seen_however_the_model_is_called(right):
     assert len(run.step_losses) == 6 and judge.judge_loss_history(right, HistoryRecord(losses, run)) == []
 
 
+def test_a_run_is_seen_though_its_forward_was_wrapped_and_works_afterwards(right):
+    probe = Probe(Plan(epochs=2, examples=7, batch_size=3, layers=3, seed=1))
+    inner = probe.model.forward
+    probe.model.forward = wrapped = lambda *args, **kwargs: inner(*args, **kwargs)
+    loop = variation(("losses = []", "losses = []; model.kept = model.forward"))
+    with watch(probe.model, probe.loader, probe.optimizer, 2) as run:
+        losses = loop(probe.model, probe.loader, probe.optimizer, num_epochs=2)
+    assert judge.judge_loss_history(right, HistoryRecord(losses, run)) == []
+    assert len(run.step_losses) == 6 and probe.model.forward is wrapped
+    ids = torch.tensor([[2000, 1001, 102]])
+    assert torch.equal(probe.model.kept(ids).logits, probe.model(ids).logits) or probe.model.training
+    assert len(run.step_losses) == 6
+
+
+def test_a_look_at_gradients_is_no_step_of_the_run(right):
+    look = (
+        "        x, m, y = next(iter(train_loader))\n        model.eval()\n        torch.autograd.grad("
+        "model(input_ids=x, attention_mask=m, labels=y).loss, model.classifier.bias)\n        mean ="
+    )
+    losses, run = own_run(variation(("        mean =", look)))
+    assert len(run.step_losses) == 6 and judge.judge_loss_history(right, HistoryRecord(losses, run)) == []
+
+
 def test_watching_leaves_the_model_as_it_was():
     probe = Probe(Plan(epochs=2, examples=7, batch_size=3, layers=3, seed=1))
     kind = type(probe.model)
     with watch(probe.model, probe.loader, probe.optimizer, 2) as run:
         twin = copy.deepcopy(probe.model)
         variation()(twin, probe.loader, torch.optim.AdamW(twin.parameters()), num_epochs=1)
-    assert type(probe.model) is kind and run.step_losses == []
+    assert "forward" not in vars(probe.model) and type(probe.model) is kind and run.step_losses == []
 
 
 # --- Numbers

@@ -1,5 +1,8 @@
 """Every rule of the optimizer, kept and broken, as it says of itself and as a step shows it."""
 
+import os
+import threading
+
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
@@ -136,6 +139,50 @@ def test_a_step_shows_what_the_settings_hide(model):
 
     optimizer = Half(unfrozen(model), **SETTINGS)
     assert check_learning_rate(optimizer, model, seed=1909).points == 0
+
+
+class Holding(AdamW):
+    """AdamW that holds what cannot be copied, and what must be."""
+
+    def __init__(self, params, model, **settings):
+        super().__init__(params, **settings)
+        self.model, self.lock, self.log = model, threading.Lock(), open(os.devnull, "w")
+        self.notice = lambda norm: self.log.write(str(norm))
+
+    def step(self, closure=None):
+        with self.lock:
+            self.notice(sum(p.grad.norm() for p in self.model.parameters() if p.requires_grad))
+            return super().step(closure)
+
+
+def test_an_optimizer_that_holds_a_model_a_file_and_a_lock_is_right(model):
+    optimizer = Holding(unfrozen(model), model, **SETTINGS)
+    optimizer.param_groups[0]["lock"] = threading.Lock()
+    assert check_parameter_groups(optimizer, model).findings == []
+    assert check_learning_rate(optimizer, model).findings == []
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_what_only_the_original_has_is_no_mistake(model):
+    class Named(AdamW):
+        def step(self, closure=None):
+            [self.names[id(p)] for group in self.param_groups for p in group["params"]]
+            return super().step(closure)
+
+    optimizer = Named(unfrozen(model), **SETTINGS)
+    optimizer.names = {id(p): n for n, p in model.named_parameters()}
+    assert check_learning_rate(optimizer, model).findings == []
+
+
+def test_a_step_that_stops_costs_the_settings_and_not_the_groups(model):
+    optimizer = torch.optim.LBFGS(unfrozen(model))
+    assert check_parameter_groups(optimizer, model).points == 3
+    assert check_learning_rate(optimizer, model).points == 0
+
+
+def test_a_model_that_was_wrapped_has_the_parameters_it_had(model):
+    wrapped = torch.compile(model)
+    assert check_parameter_groups(AdamW(unfrozen(wrapped), **SETTINGS), wrapped).findings == []
 
 
 def test_measuring_leaves_model_and_optimizer_alone(model):

@@ -1,26 +1,53 @@
-"""Be told of a model's calls, however they are made."""
+"""Be told of a module's calls, however they are made."""
 
+import copy
+import functools
 from contextlib import contextmanager
-from functools import wraps
+from types import SimpleNamespace
+
+
+class Reported:
+    """Stands in for a module's forward; with copies of the module goes one of their own."""
+
+    def __init__(self, module, forward, watch):
+        functools.update_wrapper(self, forward)  # its signature, too
+        self.module, self.forward, self.watch = module, forward, watch
+
+    def __call__(self, *args, **kwargs):
+        if self.watch.called is None:
+            return self.forward(*args, **kwargs)
+        return self.watch.called(self.module, self.forward, args, kwargs)
+
+    def __deepcopy__(self, memo):
+        module = memo.get(id(self.module))
+        if module is None:
+            return self
+        is_own = getattr(self.forward, "__self__", None) is self.module
+        forward = class_forward(module) if is_own else copy.deepcopy(self.forward, memo)
+        return Reported(module, forward, self.watch)
+
+    def __reduce__(self):
+        return class_forward, (self.module,)  # what is saved reports nothing
+
+
+def class_forward(module):
+    """Return the forward that a module has by its class."""
+    return type(module).forward.__get__(module)
 
 
 @contextmanager
-def reported(model, called):
-    """Have called(model, forward, args, kwargs) make each call of `model`, and of copies made meanwhile.
+def reported(module, called):
+    """Have called(module, forward, args, kwargs) make each call of `module`, and of copies made meanwhile.
 
-    `model(...)` and `model.forward(...)` alike: hooks would see the first only, and an attribute of the
-    model's would have its copies call the model itself.
+    `module(...)` and `module.forward(...)` alike: hooks would see the first only.
     """
-    kind = type(model)
-
-    class Reporting(kind):
-        @wraps(kind.forward)
-        def forward(self, *args, **kwargs):
-            return called(self, super().forward, args, kwargs)
-
-    Reporting.__name__, Reporting.__qualname__ = kind.__name__, kind.__qualname__
-    model.__class__ = Reporting
+    watch, own = SimpleNamespace(called=called), vars(module).get("forward")
+    module.forward = standing_in = Reported(module, own or module.forward, watch)
     try:
         yield
     finally:
-        model.__class__ = kind
+        watch.called = None
+        if vars(module).get("forward") is standing_in:  # else somebody has wrapped it
+            del module.forward
+            if own:
+                module.forward = own

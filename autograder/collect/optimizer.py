@@ -3,7 +3,6 @@
 import copy
 import numbers
 from collections import defaultdict
-from contextlib import suppress
 
 import torch
 
@@ -20,7 +19,8 @@ def collect_optimizer(optimizer, model, seed):
     A copy takes steps on gradients drawn from the seed, so that the record tells what the optimizer
     does and not only what it says it does.
     """
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    parameters = {plain_name(name): parameter for name, parameter in model.named_parameters()}
+    names = {id(parameter): name for name, parameter in parameters.items()}
     is_optimizer = isinstance(optimizer, torch.optim.Optimizer)
     kind = optimizer if isinstance(optimizer, type) else type(optimizer)
     groups = optimizer.param_groups if is_optimizer else []
@@ -39,11 +39,11 @@ def collect_optimizer(optimizer, model, seed):
             )
             for group in groups
         ],
-        trainable=[name for name, p in model.named_parameters() if p.requires_grad],
-        left_by_setup=[name for name, _ in model.named_parameters() if not name.startswith(FROZEN)],
+        trainable=[name for name, p in parameters.items() if p.requires_grad],
+        left_by_setup=[name for name in parameters if not name.startswith(FROZEN)],
     )
     if is_optimizer:
-        measure_steps(optimizer, model, seed, record)
+        measure_steps(optimizer, parameters, seed, record)
     return record
 
 
@@ -82,7 +82,7 @@ def changed_settings(optimizer, before):
     return changed
 
 
-def measure_steps(optimizer, model, seed, record):
+def measure_steps(optimizer, parameters, seed, record):
     """Let a copy of the optimizer take steps on copies of all parameters; record a Movement for each name.
 
     A sample of each parameter's values is looked at: AdamW treats every value by itself. Nothing is
@@ -92,7 +92,7 @@ def measure_steps(optimizer, model, seed, record):
     clones, memo, gradients, samples = {}, {}, {}, {}
     # All above zero: who takes means away from gradients changes their signs.
     noise = torch.rand(NOISE, generator=torch.Generator().manual_seed(0), dtype=torch.float32) + 0.1
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.items():
         clone = torch.nn.Parameter(parameter.detach().cpu().clone(), parameter.requires_grad)
         clones[name] = memo[id(parameter)] = clone
         count = clone.numel()
@@ -101,12 +101,7 @@ def measure_steps(optimizer, model, seed, record):
         else:  # it has a gradient, which is enough to see whether it moves
             clone.grad = noise[0].to(clone.dtype).expand_as(clone)
         samples[name] = torch.arange(0, count, max(1, count // draws.SAMPLE))[: draws.SAMPLE]
-    original, optimizer = optimizer, copy.deepcopy(optimizer, memo)
-    for name, value in vars(original).items():  # a copy is made without hooks and a subclass's own
-        if name not in ("param_groups", "state") and not callable(value):
-            with suppress(Exception):  # what cannot be copied, such as a file
-                setattr(optimizer, name, copy.deepcopy(value, memo))
-    optimizer.state = defaultdict(dict)  # as if it had never stepped
+    optimizer = copied(optimizer, memo)
     found = {name: Movement([values(clones[name], places)]) for name, places in samples.items()}
     for number, size in enumerate(draws.STEP_SIZES):
         for name in gradients:
@@ -117,12 +112,43 @@ def measure_steps(optimizer, model, seed, record):
         try:
             with torch.no_grad():
                 optimizer.step()
+        except (AttributeError, KeyError):
+            return  # it may miss what only the original has
         except Exception as error:
             record.error = describe(error)
             return
         for name, places in samples.items():
             found[name].values.append(values(clones[name], places))
     record.movements = found
+
+
+def copied(optimizer, memo):
+    """Return a copy of an optimizer that has never stepped; what cannot be copied, it shares.
+
+    memo: as deepcopy takes it, with the copies of the parameters.
+    """
+    found = memo[id(optimizer)] = object.__new__(type(optimizer))
+
+    def copy_of(value):
+        try:
+            return copy.deepcopy(value, memo)
+        except Exception:  # a file, a lock, a tensor with a graph
+            return value
+
+    for name, value in vars(optimizer).items():
+        if name != "step":  # a scheduler's, bound to the original
+            setattr(found, name, value if name in ("param_groups", "state") else copy_of(value))
+    found.state = defaultdict(dict)
+    found.param_groups = [
+        {k: [copy_of(p) for p in v] if k == "params" else copy_of(v) for k, v in group.items()}
+        for group in optimizer.param_groups
+    ]
+    return found
+
+
+def plain_name(name):
+    """Return a parameter's name without what wrapping its model has put before it."""
+    return name.removeprefix("_orig_mod.").removeprefix("module.")
 
 
 def values(parameter, places):

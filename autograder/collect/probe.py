@@ -33,11 +33,28 @@ class ProbeLoader(DataLoader):
     came = {}  # {first token: pass}
 
     def __iter__(self):
-        self.passes += 1
-        number, self.came = self.passes, dict(self.came)
-        for batch in super().__iter__():
-            self.came |= dict.fromkeys(batch[0][:, 0].tolist(), number)
-            yield batch
+        return Pass(self, super().__iter__())
+
+
+class Pass:
+    """One pass through a ProbeLoader; it begins with the first batch."""
+
+    def __init__(self, loader, batches):
+        self.loader, self.batches, self.number = loader, batches, None
+
+    def __iter__(self):
+        return self
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __next__(self):
+        if self.number is None:
+            self.loader.passes += 1
+            self.number, self.loader.came = self.loader.passes, dict(self.loader.came)
+        batch = next(self.batches)
+        self.loader.came |= dict.fromkeys(batch[0][:, 0].tolist(), self.number)
+        return batch
 
 
 class Dropout(torch.nn.Dropout):
@@ -51,6 +68,12 @@ class Dropout(torch.nn.Dropout):
     def __init__(self, p, probe, number):
         super().__init__(p)
         self.probe, self.number = probe, number
+
+    def __deepcopy__(self, memo):
+        return Dropout(self.p, self.probe, self.number).train(self.training)
+
+    def __reduce__(self):
+        return torch.nn.Dropout, (self.p,)  # saved with a model, it is one like any other
 
     def forward(self, values):
         if not self.training or self.p == 0:

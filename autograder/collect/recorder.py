@@ -1,6 +1,7 @@
 """Write down what is done with a probe, call by call."""
 
 import inspect
+from contextlib import ExitStack
 from functools import cache
 
 import torch
@@ -23,7 +24,7 @@ CLIPPED = 0.97  # of a gradient's norm; reduced precision changes it by less
 
 
 class Recorder:
-    """Watches a probe's model and optimizer; use as a context manager, then read `events`.
+    """Watches a probe's model and optimizer; use as a context manager, then ask for what was `learning`.
 
     The model is seen however it is called, as a whole or its two parts one by one, and so are its
     copies. Each step's gradients are compared with those of its batch.
@@ -47,14 +48,13 @@ class Recorder:
         self.on_the_way = {}  # backward calls that have come to a loss, by number of its forward call
 
     def __enter__(self):
-        self.reported = reported(self.probe.model, self.called)
-        self.reported.__enter__()
-        self.encoder = self.probe.model.bert
-        # Plain functions: a deep copy of a part then reports here too.
-        self.encoder.register_forward_pre_hook(
-            lambda part, args, kwargs: self.before_part(part, args, kwargs), with_kwargs=True
-        )
-        self.probe.model.classifier.register_forward_hook(lambda part, args, logits: self.after_part(logits))
+        self.encoder, classifier = self.probe.model.bert, self.probe.model.classifier
+        self.watched = ExitStack()
+        for module, called in (
+            (self.probe.model, self.called), (self.encoder, self.called_encoder),
+            (classifier, self.called_classifier),
+        ):  # fmt: skip
+            self.watched.enter_context(reported(module, called))
         # torch.autograd.grad comes through the model too, but leaves no gradients behind.
         bias = self.probe.model.classifier.bias
         # After, not before: step(closure) computes the loss and its gradients inside.
@@ -65,16 +65,19 @@ class Recorder:
         return self
 
     def __exit__(self, *exception):
-        self.reported.__exit__(*exception)
+        self.watched.close()
         for handle in self.handles:
             handle.remove()
-        # torch.autograd.grad, to look at gradients of a loss that is also learnt from, is no backward().
-        learnt = {e.forward for e in self.events if id(e) in self.arrived}
-        self.arrived |= set(map(id, self.called_back))  # the last call may have ended in an error
-        self.events = [
-            e for e in self.events
-            if not isinstance(e, Backward) or id(e) in self.arrived or e.forward not in learnt
-        ]  # fmt: skip
+
+    def learning(self, stopped):
+        """Return the events without the Backwards that only looked at gradients, by torch.autograd.grad.
+
+        stopped: whether the loop ended in an error, which the last one may have been on its way to.
+        """
+        if not self.arrived:  # then the loop may put gradients where they belong by itself
+            return self.events
+        arrived = self.arrived | (set(map(id, self.called_back)) if stopped else set())
+        return [e for e in self.events if not isinstance(e, Backward) or id(e) in arrived]
 
     # --- Calls of the model
 
@@ -93,16 +96,19 @@ class Recorder:
         self.after(number, tensors[int(has_loss)], tensors[0] if has_loss else None)
         return output
 
-    def before_part(self, part, args, kwargs):
-        """Record a call of the encoder alone."""
+    def called_encoder(self, part, forward, args, kwargs):
+        """Do the same for the encoder alone."""
         if not self.inside:
             self.in_parts = self.before(self.probe.model, part, args, kwargs)
+        return forward(*args, **kwargs)
 
-    def after_part(self, logits):
-        """Record what the classifier made of the encoder's output."""
+    def called_classifier(self, part, forward, args, kwargs):
+        """Record what the classifier makes of the encoder's output."""
+        logits = forward(*args, **kwargs)
         if not self.inside and self.in_parts is not None:
             number, self.in_parts = self.in_parts, None
             self.after(number, logits, None)
+        return logits
 
     def before(self, model, called, args, kwargs):
         """Record a call before it can fail, with what reached each argument; return its number.
@@ -239,8 +245,8 @@ class Recorder:
     def expected(self):
         """Return {name: gradient} of the batch that was differentiated last, or None where it is unknown."""
         last = next((e.forward for e in reversed(self.events) if isinstance(e, Backward)), None)
-        if last not in self.replays:
-            return None  # no backward, or another model: there are rules for these
+        if last not in self.replays or torch.is_autocast_enabled("cpu"):
+            return None  # another model; or autocast still keeps weights of earlier steps
         return self.replays[last].gradients(self.twin)
 
     def forgot(self):

@@ -42,6 +42,7 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         # Only here is it certain that the epoch's last step has been taken.
         if by is model and torch.is_grad_enabled():
             end_epochs()
+        under_way.clear()
         output = forward(*args, **kwargs)
         if by is model and output[0].dim() == 0 and output[0].requires_grad:
             loss, size, was_training = output[0].item(), len(output[1]), by.training
@@ -51,26 +52,33 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
             def learn(gradient):
                 if not learnt:
                     learnt.append(True)
-                    note(record, loss, size)
-                    record.in_evaluation += not was_training
-                    bar.update()
+                    under_way.append((loss, size, was_training))
 
             output[1].register_hook(learn)
         return output
 
-    under_way = []  # a subclass's step() calls that of its class
+    under_way = []  # passes that a backward call has come to, until it comes to the parameters
+    stepping_now = []  # a subclass's step() calls that of its class
 
     def before_step(stepping, args, kwargs):
         if stepping is optimizer:
-            if not under_way:
+            if not stepping_now:
                 look()
-            under_way.append(True)
+            stepping_now.append(True)
 
     def after_step(stepping, args, kwargs):
         if stepping is optimizer:
-            under_way.pop()
-            if not under_way:  # what its own step changes is TODO #1's
+            stepping_now.pop()
+            if not stepping_now:  # what its own step changes is TODO #1's
                 settings[:] = [plain_settings(group) for group in optimizer.param_groups]
+
+    def arrived(parameter):
+        """Note what has been learnt from; to look at gradients by torch.autograd.grad is no step."""
+        for loss, size, was_training in under_way:
+            note(record, loss, size)
+            record.in_evaluation += not was_training
+            bar.update()
+        under_way.clear()
 
     def look():
         """Note settings and flags that are no longer as they were."""
@@ -85,7 +93,9 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         where.step_losses.append(loss)
         where.batch_sizes.append(size)
 
-    handles = register_optimizer_step_pre_hook(before_step), register_optimizer_step_post_hook(after_step)
+    handles = [register_optimizer_step_pre_hook(before_step), register_optimizer_step_post_hook(after_step)]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    handles += [p.register_post_accumulate_grad_hook(arrived) for p in learning[-1:]]
     try:
         stance = torch.compiler.set_stance("force_eager" if by_nbgrader else "default")
         with stance, reported(model, torch.compiler.disable(called)):

@@ -1,5 +1,6 @@
 """Call the student's training loop on probes and record what it did."""
 
+import asyncio
 import copy
 import functools
 import inspect
@@ -16,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from .. import draws
 from ..records import TrainingRecord, Trial
 from .optimizer import changed_settings, describe, plain_settings
-from .probe import Probe
+from .probe import Probe, default_dtype
 from .recorder import Recorder
 
 
@@ -77,17 +78,14 @@ class Bystander:
         values = [value for _, value in known]
         values += [*(getattr(function, "__defaults__", None) or ())]
         values += [*(getattr(function, "__kwdefaults__", None) or {}).values()]
-        # By type: some objects answer isinstance() with an error.
-        self.schedulers = [
-            v for v in values if issubclass(type(v), LRScheduler) and v.optimizer is self.optimizer
-        ]
+        self.schedulers = [s for s in schedulers_in(values) if s.optimizer is self.optimizer]
         self.changed = {}
 
     def __enter__(self):
         if self.optimizer is not None:
             groups = self.optimizer.param_groups
             self.settings = [plain_settings(group) for group in groups]
-            self.groups = [copy.deepcopy({k: v for k, v in g.items() if k != "params"}) for g in groups]
+            self.groups = [{k: kept(v) for k, v in group.items() if k != "params"} for group in groups]
             self.states = [dict(vars(scheduler)) for scheduler in self.schedulers]
             for scheduler in self.schedulers:
                 # The probes take more steps than one that counts to the end of the notebook's run allows.
@@ -103,6 +101,23 @@ class Bystander:
             for scheduler, state in zip(self.schedulers, self.states):
                 vars(scheduler).clear()
                 vars(scheduler).update(state)
+
+
+def schedulers_in(values, deep=2):
+    """Return the schedulers among values, in lists and dictionaries of such, and in other schedulers."""
+    found = []
+    for value in values:
+        # By type: some objects answer isinstance() with an error.
+        if issubclass(type(value), LRScheduler):
+            found += [value, *schedulers_in(getattr(value, "_schedulers", ()), deep)]
+        elif deep and type(value) in (list, tuple, dict) and len(value) < 100:
+            found += schedulers_in(value.values() if type(value) is dict else value, deep - 1)
+    return found
+
+
+def kept(setting):
+    """Return a setting as it is now: a tensor may be changed in place."""
+    return setting.clone() if isinstance(setting, torch.Tensor) else copy.copy(setting)
 
 
 @contextmanager
@@ -145,7 +160,8 @@ def collect_training(train_tinybert, seed):
         return TrainingRecord(is_callable=False, kind=kind)
     record = TrainingRecord(is_callable=True, kind=kind)
     # Compiling a loop takes longer than running it here, and under grading there is no compiler.
-    with torch.random.fork_rng(), one_thread(), torch.compiler.set_stance("force_eager"):
+    eager = torch.compiler.set_stance("force_eager")
+    with torch.random.fork_rng(), one_thread(), eager, default_dtype(torch.get_default_dtype()):
         for plan in draws.trials(seed):
             trial = run(train_tinybert, Probe(plan))
             record.trials.append(trial)
@@ -175,11 +191,11 @@ def run(train_tinybert, probe):
                 trial.used_global = str(error)
             except NotImplementedError as error:
                 trial.unfinished, trial.error = True, describe(error)
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
                 trial.error = describe(error)
             else:
                 trial.returned, trial.returned_type = plain(returned), type(returned).__name__
-    trial.events = recorder.events
+    trial.events = recorder.learning(stopped=trial.error is not None)
     shown = [  # by display(), or rich
         str(text) for output in captured.outputs for kind, text in output.data.items() if "text/" in kind
     ]

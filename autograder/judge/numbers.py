@@ -73,4 +73,4 @@ def same_losses(trial: Trial, other: Trial):
 def near(value, wanted, tolerance):
     if math.isnan(value) or math.isnan(wanted):
         return math.isnan(value) and math.isnan(wanted)
-    return abs(value - wanted) <= tolerance * max(1.0, abs(wanted))
+    return value == wanted or abs(value - wanted) <= tolerance * max(1.0, abs(wanted))
