@@ -168,7 +168,8 @@ def batches(trial: Trial):
         ("Each batch deserves one forward pass an epoch." if again else "Parts of the batches are left out.")
         if fewest >= trial.batches
         else "Look at the indentation: a `break` or `return` inside the loop over batches ends it after "
-        "the first." if fewest == 1 and trial.batches > 2 else "A `continue`, a `break` or a condition leaves batches out.",
+        "the first." if fewest == 1 and trial.batches > 2
+        else "A `continue`, a `break` or a condition leaves batches out.",
         "Hint 1 under TODO #2",
     )  # fmt: skip
 
