@@ -96,8 +96,8 @@ class Bystander:
     def __exit__(self, *exception):
         if self.optimizer is not None:
             self.changed = changed_settings(self.optimizer, self.settings)
-            for group, kept in zip(self.optimizer.param_groups, self.groups):
-                group.update(kept)
+            for group, settings in zip(self.optimizer.param_groups, self.groups):
+                group.update(settings)
             for scheduler, state in zip(self.schedulers, self.states):
                 vars(scheduler).clear()
                 vars(scheduler).update(state)

@@ -67,7 +67,7 @@ def by_epoch(trial, found):
     groups = [list(group) for _, group in groupby(found, key=lambda i: i.forward.loader_pass)]
     as_asked = len(found) == trial.num_epochs * trial.batches != 0 and len(groups) != trial.num_epochs
     if as_asked:
-        return [found[k : k + trial.batches] for k in range(0, len(found), trial.batches)]
+        return chunks
     if len(groups) > 1:
         return groups
     groups, seen = [], set()
