@@ -1,7 +1,8 @@
 """Measure what an optimizer did to the weights: were these AdamW's steps, and with which settings?"""
 
-import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from .. import draws
 from ..records import Movement, OptimizerRecord
@@ -37,51 +38,39 @@ def fit(movement: Movement, gradients, settings):
     2019, https://arxiv.org/abs/1711.05101), so a least-squares fit of the movement on the second
     and the third gives both settings back. With these, the later steps must be AdamW's, too.
     """
-    weights, *after = movement.values
-    if all(values == weights for values in after):
+    values = np.array(movement.values)  # (steps + 1, values looked at)
+    weights, moved = values[0], values[0] - values[1]
+    if (values == weights).all():
         return Update(moved=False)
-    if not all(math.isfinite(value) for values in after for value in values):
+    if not np.isfinite(values).all():
         return Update(moved=True)
-    eps = min(settings.get("eps", EPS), MOST_EPS)
-    signs = [gradient / (abs(gradient) + eps) for gradient in gradients[0]]
-    moved = [before - now for before, now in zip(weights, after[0])]
-    cross, squares = dot(signs, weights), dot(weights, weights)
-    ones = dot(signs, signs)
-    determinant = ones * squares - cross**2
-    if determinant > 1e-12:
-        lr = (squares * dot(signs, moved) - cross * dot(weights, moved)) / determinant
-        decay = (ones * dot(weights, moved) - cross * dot(signs, moved)) / determinant
+    units = adamw_steps(np.array(gradients), settings)
+    terms = np.stack([units[0], weights], axis=1)
+    has_decay = np.linalg.det(terms.T @ terms) > 1e-12
+    if has_decay:
+        lr, decay = np.linalg.lstsq(terms, moved)[0]
     else:
-        lr, decay = dot(signs, moved) / ones, 0.0
-    rest = [m - lr * s - decay * w for m, s, w in zip(moved, signs, weights)]
-    if dot(rest, rest) > 1e-4 * dot(moved, moved) or lr <= 0:
+        lr, decay = units[0] @ moved / (units[0] @ units[0]), 0.0
+    rest = moved - terms @ (lr, decay)
+    if rest @ rest > 1e-4 * moved @ moved or lr <= 0:
         return Update(moved=True)
-    steady = all(
-        abs(w - lr * s - decay * w - found) <= 0.02 * lr
-        for now, then, step in zip(after, after[1:], adamw_steps(gradients, settings)[1:])
-        for w, s, found in zip(now, step, then)
-    )
-    return Update(True, lr, decay / lr if determinant > 1e-12 and lr >= LEAST_RATE else None, steady)
+    off = values[1:-1] * (1 - decay) - lr * units[1:] - values[2:]
+    steady = bool((abs(off) <= 0.02 * lr).all())
+    return Update(True, float(lr), float(decay / lr) if has_decay and lr >= LEAST_RATE else None, steady)
 
 
 def adamw_steps(gradients, settings):
-    """Return what AdamW subtracts in each step, in units of its learning rate and without decay."""
+    """Return what AdamW subtracts in each step, in units of its learning rate and without decay.
+
+    gradients: (steps, values).
+    """
     beta1, beta2 = settings.get("beta1", 0.9), settings.get("beta2", 0.999)
-    eps, amsgrad = settings.get("eps", EPS), settings.get("amsgrad")
-    means, squares, largest = ([0.0] * len(gradients[0]) for _ in range(3))
+    eps = min(settings.get("eps", EPS), MOST_EPS)
+    mean = square = largest = np.zeros_like(gradients[0])
     steps = []
-    for number, now in enumerate(gradients, start=1):
-        means = [beta1 * m + (1 - beta1) * g for m, g in zip(means, now)]
-        squares = [beta2 * v + (1 - beta2) * g * g for v, g in zip(squares, now)]
-        largest = [max(v, w) for v, w in zip(squares, largest)] if amsgrad else squares
-        steps.append(
-            [
-                m / (1 - beta1**number) / (math.sqrt(v / (1 - beta2**number)) + eps)
-                for m, v in zip(means, largest)
-            ]
-        )
-    return steps
-
-
-def dot(values, others):
-    return sum(value * other for value, other in zip(values, others))
+    for number, gradient in enumerate(gradients, start=1):
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * gradient**2
+        largest = np.maximum(largest, square) if settings.get("amsgrad") else square
+        steps.append(mean / (1 - beta1**number) / (np.sqrt(largest / (1 - beta2**number)) + eps))
+    return np.array(steps)

@@ -1,11 +1,11 @@
 """Judge the loss history: what `train_tinybert` returned, and the notebook's own run."""
 
 from ..records import Backward, HistoryRecord, RunRecord, TrainingRecord, Trial
-from .finding import Finding, from_to, listing
 from .iterations import by_epoch, iterations
 from .lines import printed, printed_numbers
 from .numbers import near
-from .training import is_unseen, judge_training_loop, lacks_default, never_trained, not_written
+from .rule import Finding, from_to, listing, rule
+from .training import is_function, is_unseen, judge_training_loop, lacks_default, never_trained, runs
 
 HINT = "Hint 6 under TODO #2"
 TOLERANCE = 1e-4  # a running mean in float32 over a few batches stays well below
@@ -16,14 +16,12 @@ def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None
 
     loop: the findings of `judge_training_loop`, where they are known already.
     """
-    if not record.is_callable:
-        return [not_written(record, points)]
-    for trial in record.trials:
-        fatal = never_trained(trial, points)
-        if fatal:
-            return [fatal]
-        if trial.error and not lacks_default(trial):
-            return [did_not_finish(trial, points)]
+    if fatal := is_function(record, points) or never_trained(record, points):
+        return [fatal]
+    stopped = next((t for t in record.trials if t.error and not lacks_default(t)), None)
+    if stopped:
+        said = f"`train_tinybert` stopped with {stopped.error}, so there is no history to look at."
+        return [runs.broken(said, "Mend the training loop first: the check above says more.", points)]
     findings = {}
     loop = judge_training_loop(record) if loop is None else loop
     # Whoever trains on another loss notes another loss: that is one mistake, and the loop's.
@@ -33,106 +31,89 @@ def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None
         for trial in record.trials for b in trial.events if isinstance(b, Backward)
     )  # fmt: skip
     for trial in record.trials:
+        found = lines = None
         if lacks_default(trial):
-            findings.setdefault("epochs", no_default(trial))
-            continue
-        found = returned(trial)
-        # What was not seen, or of which losses of other reviews are a part, cannot be compared.
-        if not found and "arguments" not in rules and not is_unseen(trial):
-            found = epochs(trial) or means(trial, record.trials, other_loss)
-        # A wrong history makes wrong lines, not the other way round; but it does not make none.
-        if found is None or not printed_numbers(trial.printed):
-            lines = printed(trial)
-            if lines:
-                findings.setdefault(lines.rule, lines)
-        if found:
-            findings.setdefault(found.rule, found)
+            found = epochs(trial)
+        else:
+            found = returned(trial)
+            # What was not seen, or of which losses of other reviews are a part, cannot be compared.
+            if not found and "arguments" not in rules and not is_unseen(trial):
+                found = epochs(trial) or means(trial, record.trials, other_loss)
+            # A wrong history makes wrong lines, not the other way round; but it does not make none.
+            if found is None or not printed_numbers(trial.printed):
+                lines = printed(trial)
+        for finding in filter(None, (lines, found)):
+            findings.setdefault(finding.rule, finding)
     # What the loop does wrong shows in the losses too, and has a check of its own.
-    if not findings and not loop:
-        finding = own_run(history.losses, history.run)
-        return [finding] if finding else []
+    if not findings and not loop and (finding := own_run(history.losses, history.run)):
+        return [finding]
     return list(findings.values())
 
 
-def did_not_finish(trial, points):
-    return Finding(
-        "runs", points,
-        f"`train_tinybert` stopped with {trial.error}, so there is no history to look at.",
-        "a list with one mean loss for every epoch.",
-        "Mend the training loop first: the check above says more.",
-        "Hints under TODO #2",
-    )  # fmt: skip
-
-
-def no_default(trial):
-    return Finding(
-        "epochs", 2,
-        f"Called without num_epochs, `train_tinybert` stopped with {trial.error}.",
-        f"the default `num_epochs={trial.num_epochs}` in its first line.",
-        "Whoever calls it without a number of epochs gets an error and no training.",
-        HINT,
-    )  # fmt: skip
-
-
+@rule(2, "a list with one float for every epoch.", HINT)
 def returned(trial: Trial):
     """A list of plain numbers came back."""
-    expected = "a list with one float for every epoch."
+    if trial.returned is None and trial.returned_type == "NoneType":
+        return (
+            "`train_tinybert` returned nothing.",
+            "Without `return`, the losses are gone when the function ends.",
+            3,
+        )
     if trial.returned is None:
-        nothing = trial.returned_type == "NoneType"
-        return Finding(
-            "returned", 3 if nothing else 2,
-            "`train_tinybert` returned nothing." if nothing
-            else f"`train_tinybert` returned a {trial.returned_type}, not a list.",
-            expected,
-            "Without `return`, the losses are gone when the function ends." if nothing
-            else "The curves further down read one number after another from a list.",
-            HINT,
-        )  # fmt: skip
-    odd = sorted({value for value in trial.returned if isinstance(value, str)})
-    if odd:
-        tensors = "Tensor" in odd
-        return Finding(
-            "returned", 2,
+        return (
+            f"`train_tinybert` returned a {trial.returned_type}, not a list.",
+            "The curves further down read one number after another from a list.",
+        )
+    if odd := sorted({value for value in trial.returned if isinstance(value, str)}):
+        return (
             f"The returned list holds {', '.join(odd)} entries.",
-            expected,
             "A loss tensor keeps the whole graph that made it in memory: `.item()` takes the number out."
-            if tensors
+            if "Tensor" in odd
             else "Each entry should be the epoch's mean loss as a plain number.",
-            HINT,
-        )  # fmt: skip
-    return None
+        )
 
 
+@rule(2, "as many epochs as `num_epochs` asks for, 10 by default, and one loss for each.", HINT)
 def epochs(trial: Trial):
     """One entry an epoch, and as many epochs as were asked for."""
+    if lacks_default(trial):
+        return (
+            f"Called without num_epochs, `train_tinybert` stopped with {trial.error}.",
+            f"The first line lacks the default, `num_epochs={trial.num_epochs}`.",
+        )
     count, asked = len(trial.returned), trial.num_epochs
     found = iterations(trial)
     ran = len(by_epoch(trial, found))
-    call = f"no num_epochs, so the default of {asked}," if trial.default_epochs else f"num_epochs={asked}"
     # Batch by batch the mistake is in the list; with another number of passes, in the loop.
     if count == asked and (ran == asked or ran == 1 != asked):
         return None
     if count == len(found) and count not in (ran, asked):
-        observed = f"The returned list has {count} entries for {asked} epochs: one for every batch."
-        why = "Collect the batch losses of an epoch, then append their mean once, after the inner loop."
-    elif ran == asked and count == 1:
-        observed = f"Only one entry came back after {asked} epochs."
-        why = "The list is made anew in every epoch, or only its last entry is returned."
-    elif ran == asked:
-        observed = f"The returned list has {count} entries for {asked} epochs."
-        why = "Append once an epoch, to a list made before the first."
-    else:
-        observed = f"Called with {call} the loop ran {ran} epochs and returned {count} losses."
-        why = (
-            "A `return` inside the loop over epochs ends training after the first."
-            if ran == 1
-            else "The number of epochs is the argument `num_epochs`, with 10 as its default."
-            + (" `range(1, num_epochs)` is one short, a `break` or `return` may be." if ran < asked else "")
+        return (
+            f"The returned list has {count} entries for {asked} epochs: one for every batch.",
+            "Collect the batch losses of an epoch, then append their mean once, after the inner loop.",
         )
-    return Finding("epochs", 2, observed, f"{asked} epochs and {asked} losses.", why, HINT)
+    if ran == asked and count == 1:
+        return (
+            f"Only one entry came back after {asked} epochs.",
+            "The list is made anew in every epoch, or only its last entry is returned.",
+        )
+    if ran == asked:
+        return (
+            f"The returned list has {count} entries for {asked} epochs.",
+            "Append once an epoch, to a list made before the first.",
+        )
+    call = f"no num_epochs, so the default of {asked}," if trial.default_epochs else f"num_epochs={asked}"
+    why = "The number of epochs is the argument `num_epochs`, with 10 as its default."
+    if ran < asked:
+        why += " `range(1, num_epochs)` is one short, a `break` or `return` may be."
+    return (
+        f"Called with {call} the loop ran {ran} epochs and returned {count} losses.",
+        "A `return` inside the loop over epochs ends training after the first." if ran == 1 else why,
+    )
 
 
-def means(trial: Trial, trials=(), other_loss=False):
+@rule(2, "for every epoch, the sum of its batch losses divided by the number of batches.", HINT)
+def means(trial: Trial, trials, other_loss):
     """Every entry is the mean of its epoch's batch losses, by batch or by example.
 
     trials: all of them: a name is given to what was noted only if it fits each; other_loss: the
@@ -140,12 +121,12 @@ def means(trial: Trial, trials=(), other_loss=False):
     """
     losses, sizes = batch_losses(trial)
     # Epochs that saw fewer batches, or none, are for the training-loop check to report.
-    unseen = [0.0] * (trial.num_epochs - len(losses))
-    spread = [sum(epoch) / trial.batches for epoch in losses] + unseen
-    wanted = batch_means(losses) + unseen
+    none = [0.0] * (trial.num_epochs - len(losses))
+    spread = [sum(epoch) / trial.batches for epoch in losses] + none
+    by_batch, by_example = batch_means(losses) + none, example_means(losses, sizes) + none
     # Of a loop that goes through a batch twice, either of the two passes may be noted.
     passes = [batch_means(passed) for passed in once_a_batch(trial)]
-    if any(matches(trial.returned, m) for m in (wanted, example_means(losses, sizes), spread, *passes)):
+    if any(matches(trial.returned, m) for m in (by_batch, by_example, spread, *passes)):
         return None
     fits = (
         text
@@ -158,18 +139,16 @@ def means(trial: Trial, trials=(), other_loss=False):
     invented = any(t is not trial and t.returned and t.returned[:2] == trial.returned[:2] for t in trials)
     if other_loss and not named and not invented:
         return None
-    both = enumerate(zip(trial.returned, wanted, example_means(losses, sizes) + unseen), start=1)
-    k, (entry, mean, _) = next(
-        pair for pair in both if not any(near(pair[1][0], other, TOLERANCE) for other in pair[1][1:])
+    k, (entry, mean) = next(
+        (k, (entry, mean))
+        for k, (entry, mean, other) in enumerate(zip(trial.returned, by_batch, by_example), start=1)
+        if not near(entry, mean, TOLERANCE) and not near(entry, other, TOLERANCE)
     )
     observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
-    return Finding(
-        "means", 2,
+    return (
         f"{observed}: it is {named}" if named else f"{observed}.",
-        "for every epoch, the sum of its batch losses divided by the number of batches.",
         "Only a mean can be compared between epochs, data sets and batch sizes.",
-        HINT,
-    )  # fmt: skip
+    )
 
 
 def batch_losses(trial: Trial):
@@ -220,38 +199,29 @@ def guesses(trial: Trial):
     }
 
 
+@rule(1, "what the loop does in the check of TODO #2, and its `losses`.", "Section 6, Run it and watch")
 def own_run(losses, run: RunRecord):
-    """What shows in the notebook's own run alone: it went through, as it does on the probes."""
+    """The notebook's own run goes as the loop does on the probes, and `losses` is what it returned."""
     if run.error and (run.optimizer_failed or not run.has_optimizer):
         return None  # that was handed in, by TODO #1
     if observed := only_there(run):
-        return Finding(
-            "own_run", 1,
+        return (
             f"In the notebook's own run, {observed}.",
-            "the loop to do there what it does in the check of TODO #2.",
             "A loop that depends on what it is given trains one model rightly and another one wrongly.",
-            "Hints under TODO #2",
-        )  # fmt: skip
+        )
     if losses is None or not run.step_losses:
-        return Finding(
-            "own_run", 1,
+        return (
             "`losses` is empty: the cell that trains the model did not finish.",
-            "the list that `train_tinybert` returned there.",
             "Run the training cell again, from the top of the notebook if in doubt.",
-            "Section 6, Run it and watch",
-        )  # fmt: skip
+        )
     cut = range(0, len(run.step_losses), run.batches)
     by_batch = [run.step_losses[k : k + run.batches] for k in cut]
     sizes = [run.batch_sizes[k : k + run.batches] for k in cut]
-    if matches(losses, batch_means(by_batch)) or matches(losses, example_means(by_batch, sizes)):
-        return None
-    return Finding(
-        "own_run", 1,
-        "`losses` does not hold the mean losses of the run above it.",
-        "the list that `train_tinybert` returned there, untouched.",
-        "The training cell was changed or run before TODO #2 was finished: run it again.",
-        "Section 6, Run it and watch",
-    )  # fmt: skip
+    if not (matches(losses, batch_means(by_batch)) or matches(losses, example_means(by_batch, sizes))):
+        return (
+            "`losses` does not hold the mean losses of the run above it.",
+            "The training cell was changed or run before TODO #2 was finished: run it again.",
+        )
 
 
 def only_there(run: RunRecord):

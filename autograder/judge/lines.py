@@ -3,8 +3,8 @@
 import re
 
 from ..records import Trial
-from .finding import Finding
 from .numbers import near
+from .rule import rule
 
 HINT = "Hint 6 under TODO #2"
 LINES, LONGEST, MOST = 2000, 1000, 50  # epoch lines, and characters and numbers of each, that count
@@ -40,35 +40,34 @@ def printed_losses(text) -> list[float]:
     return [numbers[0] for numbers in printed_numbers(text) if numbers]
 
 
+@rule(1, "`Epoch 1, Loss: 0.6931` and so on, one line an epoch.", HINT)
 def printed(trial: Trial):
     """A line for every epoch, with the epoch's number and its mean loss."""
     found = epoch_lines(trial.printed)
     shown = [numbers for _, numbers in found]
     labels = {epoch for epoch, _ in found}
-    expected = "`Epoch 1, Loss: 0.6931` and so on, one line an epoch."
     wanted = iter(shown)
     entries = trial.returned or []
     # In their order, each in a line of its own.
     if shown and all(any(shows(numbers, loss) for numbers in wanted) for loss in entries):
-        if len(labels) >= min(trial.num_epochs, len(entries)):
-            return None
-        return Finding(
-            "printed", 1,
-            f"The epoch lines carry only {len(labels)} different numbers for {trial.num_epochs} epochs.",
-            expected,
-            "Without its number a line does not say which epoch it is about.",
-            HINT,
-        )  # fmt: skip
-    if not shown:
-        lines = [line.strip()[:60] for line in trial.printed.split("\n") if line.strip()]
-        first = next((line for line in lines if "epoch" in line.lower()), next(iter(lines), None))
-        observed = "No line shows an epoch's number together with its loss; one reads `{}`."
-        observed = observed.format(first) if first else "No epoch lines were printed."
-        why = "A run of minutes that says nothing leaves you guessing; print the mean once an epoch."
-    else:
-        observed = f"{len(shown)} epoch lines were printed, and not all show the returned means."
-        why = "Print the same number that you append, after the loop over batches."
-    return Finding("printed", 1, observed, expected, why, HINT)
+        if len(labels) < min(trial.num_epochs, len(entries)):
+            return (
+                f"The epoch lines carry only {len(labels)} different numbers for {trial.num_epochs} epochs.",
+                "Without its number a line does not say which epoch it is about.",
+            )
+        return None
+    if shown:
+        return (
+            f"{len(shown)} epoch lines were printed, and not all show the returned means.",
+            "Print the same number that you append, after the loop over batches.",
+        )
+    lines = [line.strip()[:60] for line in trial.printed.split("\n") if line.strip()]
+    first = next((line for line in lines if "epoch" in line.lower()), next(iter(lines), None))
+    return (
+        f"No line shows an epoch's number together with its loss; one reads `{first}`." if first
+        else "No epoch lines were printed.",
+        "A run of minutes that says nothing leaves you guessing; print the mean once an epoch.",
+    )  # fmt: skip
 
 
 def shows(numbers, loss):

@@ -2,6 +2,7 @@
 
 import math
 from base64 import b64decode
+from functools import lru_cache
 
 import numpy as np
 from safetensors.numpy import load
@@ -21,23 +22,25 @@ NORM_TOLERANCE = 0.1  # relative; bfloat16 needs some of it
 
 def same_weights(trial: Trial, other: Trial):
     """Whether training ended with the same weights; False for weights that cannot be compared."""
-    try:
-        changes, others = (load(b64decode(t.changes, validate=True)) for t in (trial, other))
-        if {n: c.shape for n, c in changes.items()} != {n: c.shape for n, c in others.items()}:
-            return False
-        differences = np.concatenate([(changes[n].astype(float) - others[n]).ravel() for n in others])
-    except Exception:  # bytes from a student's process: safetensors has errors of its own for them
+    found, wanted = changes(trial), changes(other)
+    if not found or {n: c.shape for n, c in found.items()} != {n: c.shape for n, c in wanted.items()}:
         return False
+    differences = np.concatenate([found[n] - wanted[n] for n in wanted])
     tolerance = TOLERANCE[len(differences) >= ENCODER] * LEARNING_RATE
     return bool(np.sqrt(np.mean(differences**2)) <= tolerance)
 
 
 def changes(trial: Trial):
     """Return how training changed each parameter, {name: array}; None for what is no change of weights."""
+    return unpacked(trial.changes)
+
+
+@lru_cache(maxsize=16)  # the trials of one submission, and of the solution
+def unpacked(text):
     try:
-        found = load(b64decode(trial.changes, validate=True))
+        found = load(b64decode(text, validate=True))
         return {name: found[name].astype(float).ravel() for name in sorted(found)} or None
-    except Exception:  # see same_weights
+    except Exception:  # bytes from a student's process: safetensors has errors of its own for them
         return None
 
 
@@ -65,8 +68,7 @@ def same_losses(trial: Trial, other: Trial):
     """Whether every training step came to the same loss."""
     losses, others = ([i.forward.loss for i in iterations(t)] for t in (trial, other))
     return len(losses) == len(others) and all(
-        a == b or None not in (a, b) and (abs(a - b) <= LOSS_TOLERANCE * max(1, abs(b)))
-        for a, b in zip(losses, others)
+        a == b or None not in (a, b) and near(a, b, LOSS_TOLERANCE) for a, b in zip(losses, others)
     )
 
 

@@ -5,13 +5,14 @@ from collections import Counter
 from ..lesson import LEARNING_RATE, WEIGHT_DECAY
 from ..records import OptimizerRecord
 from .adamw import updates
-from .finding import Finding, listing
+from .rule import Finding, listing, rule
 
-HINTS = "Hints under TODO #1"
+HINT_1, HINT_2, HINT_3 = (f"Hint {number} under TODO #1" for number in (1, 2, 3))
 
 
-def not_an_optimizer(record: OptimizerRecord, points):
-    """The finding for an `optimizer` that cannot be judged further, or None."""
+@rule(3, "an instance of `torch.optim.AdamW`.", "Hints under TODO #1")
+def is_optimizer(record: OptimizerRecord, points):
+    """`optimizer` is an optimizer."""
     if record.is_optimizer:
         return None
     if record.is_class:
@@ -23,203 +24,182 @@ def not_an_optimizer(record: OptimizerRecord, points):
     else:
         observed = f"`optimizer` is a {record.kind}, which is no optimizer."
         why = "Only a torch.optim optimizer can step() and zero_grad() in the training loop."
-    return Finding("is_optimizer", points, observed, "an instance of `torch.optim.AdamW`.", why, HINTS)
-
-
-def times_held(record):
-    """Return {parameter name: how many times the groups list it}."""
-    return Counter(name for group in record.groups for name in group.names)
+    return observed, why, points
 
 
 def judge_parameter_groups(record: OptimizerRecord, seed, points=3) -> list[Finding]:
     """Exactly the unfrozen parameters, each once, over all groups."""
-    problem = not_an_optimizer(record, points)
-    if problem:
-        return [problem]
-    wanted = set(record.left_by_setup)
-    if set(record.trainable) != wanted:
-        return [changed_freeze(record, wanted, points)]
-    listed = held = times_held(record)
-    if record.movements:  # what moves when every parameter has a gradient is what counts
-        # At a rate of 0 nothing does: that is the next check's to say.
-        idle = {n for group in record.groups if group.settings.get("lr") == 0 for n in group.names}
-        moved = {name for name, update in updates(record, seed).items() if update.moved}
-        held = Counter({name: held[name] or 1 for name in record.movements if name in moved | idle})
+    if fatal := is_optimizer(record, points) or frozen_set(record, points):
+        return [fatal]
+    holding = Holding(record, seed)
     findings = []
-    foreign = sum(group.foreign for group in record.groups)
-    if foreign and not held:
-        return [
-            Finding(
-                "own_model", points,
-                f"All {foreign} tensors in the optimizer are no parameters of `model`.",
-                "the parameters of `model`.",
-                "Stepping would train a model that nobody looks at, while `model` stays as it is.",
-                "Hint 1 under TODO #1",
-            )
-        ]  # fmt: skip
-    if not held:
-        return [
-            Finding(
-                "missing", points,
-                "The optimizer moves no parameter of `model` at all.",
-                f"the {len(wanted)} unfrozen ones.",
-                "A generator that was looped over before is empty the second time.",
-                "Hint 2 under TODO #1",
-            )
-        ]  # fmt: skip
-    if foreign:
-        findings.append(
-            Finding(
-                "own_model", 2,
-                f"{foreign} of the optimizer's tensors are no parameters of `model`.",
-                "parameters of `model` only.",
-                "They take steps that nobody sees.",
-                "Hint 1 under TODO #1",
-            )
-        )  # fmt: skip
-    frozen = [name for name in held | listed if name not in wanted]
-    missing = [name for name in record.left_by_setup if name not in held]
-    if frozen and not (wanted & set(held)):
-        return [
-            Finding(
-                "frozen", points,
-                f"The optimizer holds the {len(frozen)} frozen parameters and none of the unfrozen.",
-                f"the {len(wanted)} parameters whose `requires_grad` is True.",
-                "The condition is the wrong way round: frozen parameters get no gradient, so "
-                "nothing would ever learn.",
-                "Hint 2 under TODO #1",
-            )
-        ]  # fmt: skip
-    if frozen:
-        findings.append(
-            Finding(
-                "frozen", 2,
-                f"{len(frozen)} frozen parameters are in the optimizer, such as {listing(frozen, 2)}.",
-                f"only the {len(wanted)} unfrozen ones.",
-                "The optimizer should track what may change and nothing else: the day a frozen "
-                "weight gets a gradient, or someone unfreezes it, it would move unnoticed.",
-                "Hint 2 under TODO #1",
-            )
-        )  # fmt: skip
-    if missing:
-        findings.append(
-            Finding(
-                "missing", 2,
-                f"{len(missing)} unfrozen parameters are not in the optimizer: {listing(missing)}.",
-                f"all {len(wanted)} of them.",
-                "They receive gradients but never move: frozen in effect, without anybody saying so.",
-                "Hint 2 under TODO #1",
-            )
-        )  # fmt: skip
-    twice = [name for name, count in held.items() if count > 1]
-    if twice:
-        findings.append(
-            Finding(
-                "duplicates", 1,
-                f"{len(twice)} parameters are in the optimizer more than once: {listing(twice)}.",
-                "each parameter in one group only.",
-                "A parameter that is held twice takes two steps where you mean one.",
-                "Hint 2 under TODO #1",
-            )
-        )  # fmt: skip
+    for judged in (own_model, frozen, missing, duplicates):
+        if finding := judged(holding, points):
+            if finding.points >= points:
+                return [finding]
+            findings.append(finding)
     return findings
 
 
-def changed_freeze(record, wanted, points):
-    """The finding for a model whose frozen set is not the one the set-up left."""
-    thawed = [name for name in record.trainable if name not in wanted]
+class Holding:
+    """What an optimizer holds, by parameter name."""
+
+    def __init__(self, record: OptimizerRecord, seed):
+        self.wanted = record.left_by_setup
+        self.foreign = sum(group.foreign for group in record.groups)
+        self.listed = self.held = times_held(record)
+        if record.movements:  # what moves when every parameter has a gradient is what counts
+            # At a rate of 0 nothing does: that is the next check's to say.
+            moved = {n for group in record.groups if group.settings.get("lr") == 0 for n in group.names}
+            moved |= {name for name, update in updates(record, seed).items() if update.moved}
+            self.held = Counter({n: self.listed[n] or 1 for n in record.movements if n in moved})
+
+
+def times_held(record: OptimizerRecord):
+    """Return {parameter name: how many times the groups list it}."""
+    return Counter(name for group in record.groups for name in group.names)
+
+
+@rule(3, "the frozen part as the set-up left it.", HINT_1)
+def frozen_set(record: OptimizerRecord, points):
+    """The set-up's choice of frozen parameters is left alone."""
+    thawed = [name for name in record.trainable if name not in record.left_by_setup]
     frozen = [name for name in record.left_by_setup if name not in record.trainable]
-    names, verb = (thawed, "unfrozen") if thawed else (frozen, "frozen")
-    return Finding(
-        "frozen_set", points,
-        f"{len(names)} parameters were {verb} after the set-up: {listing(names)}.",
-        "the frozen part as the set-up left it.",
-        "Which layers are frozen is part of the experiment: choose parameters, do not change "
-        "them. Restart the kernel and run from the top once the line is gone.",
-        "Hint 1 under TODO #1",
-    )  # fmt: skip
+    if thawed or frozen:
+        names, verb = (thawed, "unfrozen") if thawed else (frozen, "frozen")
+        return (
+            f"{len(names)} parameters were {verb} after the set-up: {listing(names)}.",
+            "Which layers are frozen is part of the experiment: choose parameters, do not change "
+            "them. Restart the kernel and run from the top once the line is gone.",
+            points,
+        )
+
+
+@rule(2, "parameters of `model`, and nothing else.", HINT_1)
+def own_model(holding: Holding, points):
+    """What the optimizer holds are parameters of `model`."""
+    if holding.foreign and not holding.held:
+        return (
+            f"All {holding.foreign} tensors in the optimizer are no parameters of `model`.",
+            "Stepping would train a model that nobody looks at, while `model` stays as it is.",
+            points,
+        )
+    if holding.foreign:
+        return (
+            f"{holding.foreign} of the optimizer's tensors are no parameters of `model`.",
+            "They take steps that nobody sees.",
+        )
+
+
+@rule(2, "all the parameters that the set-up left unfrozen.", HINT_2)
+def missing(holding: Holding, points):
+    """The optimizer holds all unfrozen parameters."""
+    if not holding.held:
+        return (
+            "The optimizer moves no parameter of `model` at all.",
+            "A generator that was looped over before is empty the second time.",
+            points,
+        )
+    names = [name for name in holding.wanted if name not in holding.held]
+    if names:
+        return (
+            f"{len(names)} unfrozen parameters are not in the optimizer: {listing(names)}.",
+            "They receive gradients but never move: frozen in effect, without anybody saying so.",
+        )
+
+
+@rule(2, "only the parameters whose `requires_grad` is True.", HINT_2)
+def frozen(holding: Holding, points):
+    """The optimizer holds no frozen parameters."""
+    names = [name for name in holding.held | holding.listed if name not in holding.wanted]
+    if names and holding.held and not set(holding.wanted) & set(holding.held):
+        return (
+            f"The optimizer holds the {len(names)} frozen parameters and none of the unfrozen.",
+            "The condition is the wrong way round: frozen parameters get no gradient, so "
+            "nothing would ever learn.",
+            points,
+        )
+    if names:
+        return (
+            f"{len(names)} frozen parameters are in the optimizer, such as {listing(names, 2)}.",
+            "The optimizer should track what may change and nothing else: the day a frozen "
+            "weight gets a gradient, or someone unfreezes it, it would move unnoticed.",
+        )
+
+
+@rule(1, "each parameter in one group only.", HINT_2)
+def duplicates(holding: Holding, points):
+    """Each parameter is held once."""
+    if twice := [name for name, count in holding.held.items() if count > 1]:
+        return (
+            f"{len(twice)} parameters are in the optimizer more than once: {listing(twice)}.",
+            "A parameter that is held twice takes two steps where you mean one.",
+        )
 
 
 def judge_learning_rate(record: OptimizerRecord, seed, points=2) -> list[Finding]:
     """AdamW, the learning rate in every group, and the weight decay."""
-    problem = not_an_optimizer(record, points)
-    if problem:
-        return [problem]
-    findings = []
-    kind_matters = not record.decoupled
-    if kind_matters:
-        findings.append(
-            Finding(
-                # Of the others none takes a step of this length at this rate.
-                "adamw", 1 if record.kind == "Adam" else 2,
-                f"The optimizer is {record.kind}.",
-                "`torch.optim.AdamW`.",
-                "Adam adds the decay to the gradient, where it is rescaled with it; AdamW decays the "
-                "weights themselves." if record.kind == "Adam"
-                else "It takes other steps than AdamW, and a rate means something else to it.",
-                "Hint 1 under TODO #1",
-            )
-        )  # fmt: skip
+    if fatal := is_optimizer(record, points):
+        return [fatal]
     measured = updates(record, seed)
+    found = [adamw(record, measured), learning_rate(record, measured), weight_decay(record, measured)]
+    return [finding for finding in found if finding]
+
+
+@rule(2, "`torch.optim.AdamW`, with the steps that it takes by default.", HINT_1)
+def adamw(record: OptimizerRecord, measured):
+    """The optimizer takes AdamW's steps."""
+    if any(group.settings.get("maximize") for group in record.groups):
+        return "The optimizer climbs: it was made with `maximize=True`.", "Each step makes the loss larger."
+    if record.kind == "Adam" and not record.decoupled:
+        return (
+            "The optimizer is Adam.",
+            "Adam adds the decay to the gradient, where it is rescaled with it; AdamW decays the "
+            "weights themselves.",
+            1,
+        )
+    if not record.decoupled:  # of these none takes a step of this length at this rate
+        return (
+            f"The optimizer is {record.kind}.",
+            "It takes other steps than AdamW, and a rate means something else to it.",
+        )
+    if wrong_rates(record, measured):
+        return None  # what follows from another rate is no other mistake
+    if record.error:
+        return (
+            f"A step of this optimizer stops with {record.error}.",
+            "The training loop calls `optimizer.step()`, and nothing would be learnt.",
+        )
     held = times_held(record)
-    rates = wrong_rates(record, measured)
-    if rates:
-        findings.append(
-            Finding(
-                "learning_rate", 2,
-                f"The learning rate is {', '.join(f'{rate:g}' for rate in rates)}"
-                + (f" in {count} of {len(record.groups)} parameter groups."
-                   if (count := groups_off(record)) and len(record.groups) > 1 else "."),
-                f"{LEARNING_RATE:g} in every parameter group.",
-                explain_rate(rates[-1]),
-                "Hint 3 under TODO #1",
-            )
-        )  # fmt: skip
-    elif any(group.settings.get("maximize") for group in record.groups):
-        findings.append(
-            Finding(
-                "adamw", 2,
-                "The optimizer climbs: it was made with `maximize=True`.",
-                "AdamW that goes down, as it does by default.",
-                "Each step makes the loss larger.",
-                "Hint 1 under TODO #1",
-            )
-        )  # fmt: skip
-    elif record.error and not kind_matters:
-        findings.append(
-            Finding(
-                "adamw", 2,
-                f"A step of this optimizer stops with {record.error}.",
-                "an optimizer whose `step()` needs nothing but the gradients.",
-                "The training loop calls `optimizer.step()`, and nothing would be learnt.",
-                "Hint 1 under TODO #1",
-            )
-        )  # fmt: skip
-    elif any(u.moved and (u.lr is None or not u.steady and held[n] < 2) for n, u in measured.items()):
-        if not kind_matters:
-            findings.append(
-                Finding(
-                    "adamw", 2,
-                    "The steps of this optimizer do not move the weights as AdamW's do.",
-                    "the update of `torch.optim.AdamW`.",
-                    "Something changes gradients or steps on the way, such as a hook or a step() of its own.",
-                    "Hint 1 under TODO #1",
-                )
-            )  # fmt: skip
+    if any(u.moved and (u.lr is None or not u.steady and held[n] < 2) for n, u in measured.items()):
+        return (
+            "The steps of this optimizer do not move the weights as AdamW's do.",
+            "Something changes gradients or steps on the way, such as a hook or a step() of its own.",
+        )
+
+
+@rule(2, f"{LEARNING_RATE:g} in every parameter group.", HINT_3)
+def learning_rate(record: OptimizerRecord, measured):
+    """The learning rate is the lesson's, as set and as the steps show it."""
+    if rates := wrong_rates(record, measured):
+        off = sum(not close(g.settings.get("lr", 0.0), LEARNING_RATE, 0.01) for g in record.groups)
+        several = off and len(record.groups) > 1
+        where = f" in {off} of {len(record.groups)} parameter groups" if several else ""
+        return f"The learning rate is {', '.join(map('{:g}'.format, rates))}{where}.", explain_rate(rates[-1])
+
+
+@rule(1, f"{WEIGHT_DECAY:g} (only biases and LayerNorm weights may be exempt).", HINT_3)
+def weight_decay(record: OptimizerRecord, measured):
+    """The weight decay is the lesson's."""
     decays = wrong_decays(record, measured)
-    if decays and not kind_matters:
-        findings.append(
-            Finding(
-                "weight_decay", 1,
-                f"The weight decay is {', '.join(f'{decay:g}' for decay in sorted(set(decays.values())))}"
-                + (f" for {listing(decays)}." if len(record.groups) > 1 else "."),
-                f"{WEIGHT_DECAY:g} (only biases and LayerNorm weights may be exempt).",
-                "Weight decay pulls every weight a little towards zero at each step; how strongly "
-                "is a setting of this experiment.",
-                "Hint 3 under TODO #1",
-            )
-        )  # fmt: skip
-    return findings
+    if decays and record.decoupled:
+        where = f" for {listing(decays)}" if len(record.groups) > 1 else ""
+        values = ", ".join(map("{:g}".format, sorted(set(decays.values()))))
+        return (
+            f"The weight decay is {values}{where}.",
+            "Weight decay pulls every weight a little towards zero at each step; how strongly "
+            "is a setting of this experiment.",
+        )
 
 
 def close(value, target, tolerance):
@@ -239,17 +219,9 @@ def wrong_rates(record, measured):
     return sorted(rate for rate in rates if not close(rate, LEARNING_RATE, 0.01))
 
 
-def groups_off(record):
-    """How many parameter groups are set to another learning rate."""
-    return sum(not close(group.settings.get("lr", 0.0), LEARNING_RATE, 0.01) for group in record.groups)
-
-
-AT_ZERO = "A schedule with a warm-up sets the rate to 0 as soon as it is made."
-
-
 def explain_rate(rate):
     if rate == 0:
-        return AT_ZERO
+        return "A schedule with a warm-up sets the rate to 0 as soon as it is made."
     if close(rate, 1e-3, 0.01):
         return "1e-3 is what AdamW takes when you pass no lr."
     if close(rate, 2e-5, 0.01):

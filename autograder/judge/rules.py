@@ -1,19 +1,36 @@
 """The rules of the training loop, and the order in which they speak.
 
-Each is a function from a Trial to a Finding or None. Where an earlier one explains a trial, the
-later ones that would only report its consequences stay silent.
+Each sees a Trial and its iterations. Where an earlier one explains a trial, the later ones that would
+only report its consequences stay silent.
 """
 
-from .calls import attention_mask, inputs, loss_from_model, other_arguments, train_mode
-from .steps import backward, batches, gradients, settings, steps
+from .calls import arguments, attention_mask, inputs, labels, loss_from_model, other_arguments, train_mode
+from .steps import backward, batches, frozen_kept, own_optimizer, settings_kept, steps, zero_grad
 
 # In the order of causes.
 RULES = (
-    inputs, attention_mask, other_arguments, loss_from_model, backward, steps, gradients, batches, train_mode,
-    settings,
+    arguments, inputs, attention_mask, other_arguments, labels, loss_from_model, backward, own_optimizer,
+    steps, zero_grad, batches, train_mode, frozen_kept, settings_kept,
 )  # fmt: skip
 # In a loop that stops with an error: what can be its reason, and what is a mistake besides.
-STOPPERS = (inputs, attention_mask, loss_from_model, backward)
-BESIDES = (gradients, train_mode, settings)
-# Once one of these has spoken, only so many rules are left: the others would report its consequences.
-CAUSES = {inputs: BESIDES, backward: (train_mode, settings)}
+STOPPERS = (arguments, inputs, attention_mask, labels, loss_from_model, backward)
+BESIDES = (zero_grad, train_mode, frozen_kept, settings_kept)
+# Once one of these has spoken, these others would report its consequences.
+SILENCES = {
+    arguments: {*RULES} - {*BESIDES},
+    inputs: {*RULES} - {*BESIDES},
+    labels: {loss_from_model},
+    backward: {*RULES} - {train_mode, frozen_kept, settings_kept},
+    own_optimizer: {steps},
+    frozen_kept: {settings_kept},
+}
+
+
+def broken(rules, trial, found):
+    """Return {name: Finding} of those rules that a trial breaks, in their order."""
+    findings, silent = {}, set()
+    for rule in rules:
+        if rule not in silent and (finding := rule(trial, found)):
+            findings[rule.name] = finding
+            silent |= SILENCES.get(rule, set())
+    return findings

@@ -1,9 +1,11 @@
 """Judge the student's training loop by what it did to the probes: one message a mistake."""
 
 from ..records import Forward, Step, TrainingRecord, Trial
-from .finding import Finding
+from .calls import arguments
+from .iterations import iterations
 from .numbers import steps_apart
-from .rules import BESIDES, CAUSES, RULES, STOPPERS
+from .rule import Finding, rule
+from .rules import BESIDES, RULES, STOPPERS, broken
 from .steps import nothing_else
 
 HINTS = "Hints under TODO #2"
@@ -13,37 +15,21 @@ MOVING = ("backward", "steps", "zero_grad", "settings_kept")  # rules that say w
 
 def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
     """Judge all trials; each broken rule is reported once."""
-    if not record.is_callable:
-        return [not_written(record, points)]
-    for trial in record.trials:
-        fatal = never_trained(trial, points)
-        if fatal:
-            return [fatal]
-        if is_unseen(trial):
-            return [unseen()]
+    if fatal := is_function(record, points) or never_trained(record, points) or unseen(record):
+        return [fatal]
     trials = [trial for trial in record.trials if not lacks_default(trial)]
     stopped = next((trial for trial in trials if trial.error), None)
     if stopped:
         # A loop that stops trains nothing; if a rule says why, that is the message.
-        cause = next((finding for rule in STOPPERS if (finding := rule(stopped))), None)
+        found = iterations(stopped)
+        cause = next(iter(broken(STOPPERS, stopped, found).values()), None)
         if cause:
             cause.observed += f" `train_tinybert` stopped with {stopped.error}."
         else:
-            cause = raised(stopped.error)
+            cause = runs(stopped)
         cause.points = points
-        return [cause] + [finding for rule in BESIDES if (finding := rule(stopped))]
-    findings = {}
-    for trial in trials:
-        rules = RULES
-        while rules:
-            rule, *rules = rules
-            finding = rule(trial)
-            if finding:
-                findings.setdefault(finding.rule, finding)
-                rules = CAUSES.get(rule, rules)
-    if not findings:
-        for finding in filter(None, map(nothing_else, trials)):
-            findings.setdefault(finding.rule, finding)
+        return [cause, *broken(BESIDES, stopped, found).values()]
+    findings = in_any(RULES, trials) or in_any([nothing_else], trials)
     # Whatever the reason, a loop that moves nothing is no better than one that never steps.
     if findings and any(steps_apart(trial) < STILL for trial in trials):
         moving = [findings[rule] for rule in MOVING if rule in findings] or list(findings.values())
@@ -51,77 +37,18 @@ def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
     return list(findings.values())
 
 
+def in_any(rules, trials):
+    """Return {name: Finding} of the rules that trials break, each as the first trial shows it."""
+    findings = {}
+    for trial in trials:
+        for name, finding in broken(rules, trial, iterations(trial)).items():
+            findings.setdefault(name, finding)
+    return findings
+
+
 def lacks_default(trial: Trial):
     """Whether the trial without num_epochs failed at once, for lack of a default: the history's matter."""
     return trial.default_epochs and not trial.events and trial.error is not None
-
-
-def not_written(record, points):
-    if record.kind == "NoneType":
-        observed = (
-            "`train_tinybert` is not defined: TODO #2 is untouched, its cell stopped with an error, or a "
-            "line that begins with `%%` keeps the cell from running."
-        )
-    else:
-        observed = f"`train_tinybert` is a {record.kind} and cannot be called."
-    return Finding(
-        "is_function", points, observed,
-        "a function `train_tinybert(model, train_loader, optimizer, num_epochs=10)`.",
-        "Run the TODO cell after writing it, and look for a red message below it.",
-        HINTS,
-    )  # fmt: skip
-
-
-def never_trained(trial: Trial, points):
-    """The finding for a trial in which the passed model was never trained, or None."""
-    if trial.unfinished:
-        return Finding(
-            "is_function", points,
-            "TODO #2 is untouched: `train_tinybert` still raises NotImplementedError.",
-            "your training loop in its place.",
-            "Replace the `raise` line; the skeleton above it says what belongs there.",
-            HINTS,
-        )  # fmt: skip
-    if trial.used_global:
-        return Finding(
-            "arguments", points,
-            f"The function reaches for the notebook's variable `{trial.used_global}`.",
-            "only its arguments `model`, `train_loader` and `optimizer`.",
-            "It works today by luck; called with another model, it would train the wrong one.",
-            "Hint 1 under TODO #2",
-        )  # fmt: skip
-    forwards = [event for event in trial.events if isinstance(event, Forward)]
-    if any(forward.passed_model for forward in forwards):
-        if any(f.loader_pass or 0 <= min(f.examples, default=-1) for f in forwards):
-            return None
-        return Finding(
-            "arguments", points,
-            "Not one batch came from the `train_loader` that was passed in.",
-            "a loop over the argument `train_loader`.",
-            "Other reviews than those meant for training were used: a model that has trained on the "
-            "validation reviews cannot be measured on them.",
-            "Hint 1 under TODO #2",
-        )  # fmt: skip
-    steps = [event for event in trial.events if isinstance(event, Step)]
-    if forwards or steps and not is_unseen(trial):
-        return Finding(
-            "arguments", points,
-            "The model that was trained is not the one that was passed in.",
-            "the argument `model` itself, trained in place.",
-            "Whoever passes a model in would get it back as it was: a copy learnt in its place.",
-            "Hint 1 under TODO #2",
-        )  # fmt: skip
-    if lacks_default(trial) or is_unseen(trial):
-        return None
-    if trial.error:
-        return raised(trial.error, points)
-    return Finding(
-        "arguments", points,
-        "The model was never called.",
-        "one call `model(...)` for each batch of `train_loader`.",
-        "Without a forward pass there is no loss, and nothing to learn from.",
-        "Hint 1 under TODO #2",
-    )  # fmt: skip
 
 
 def is_unseen(trial: Trial):
@@ -131,29 +58,89 @@ def is_unseen(trial: Trial):
     return not called and any(step.gradients == "some" for step in steps)
 
 
-def unseen():
-    return Finding(
-        "unseen", 2,
-        "The model learnt, though `model(...)` was never called: its parts were used in a way that this "
-        "check cannot see.",
-        "one call `model(input_ids=..., attention_mask=..., labels=...)` for each batch.",
-        "The model computes the loss itself when it is called as a whole.",
-        "Hint 3 under TODO #2",
-    )  # fmt: skip
+@rule(6, "your loop as `train_tinybert(model, train_loader, optimizer, num_epochs=10)`.", HINTS)
+def is_function(record: TrainingRecord, points):
+    """`train_tinybert` is a function, and written."""
+    if any(trial.unfinished for trial in record.trials):
+        return (
+            "TODO #2 is untouched: `train_tinybert` still raises NotImplementedError.",
+            "Replace the `raise` line; the skeleton above it says what belongs there.",
+            points,
+        )
+    if not record.is_callable:
+        return (
+            "`train_tinybert` is not defined: TODO #2 is untouched, its cell stopped with an error, or a "
+            "line that begins with `%%` keeps the cell from running." if record.kind == "NoneType"
+            else f"`train_tinybert` is a {record.kind} and cannot be called.",
+            "Run the TODO cell after writing it, and look for a red message below it.",
+            points,
+        )  # fmt: skip
 
 
-def raised(error, points=6):
-    return Finding(
-        "runs", points,
-        f"`train_tinybert` stopped with {error}.",
-        "a loop that runs to its end, called as `train_tinybert(model, train_loader, optimizer, "
-        "num_epochs=3)` with any model, loader and optimizer of this kind.",
-        "backward() needs the loss as the model returned it: `.detach()`, `.data`, `.item()` and `argmax` "
-        "cut it off from the model." if "does not require grad" in error
-        else "Unpacked like a tuple, the model's output gives the names of its fields: take its `.loss`."
-        if "'str' object has no attribute" in error
-        else "step() has changed the weights between the forward pass and backward(). The order is: clear "
-        "the gradients, forward, backward, step." if "modified by an inplace operation" in error
-        else "Read the message from its last line; then try the function on one batch.",
-        HINTS,
-    )  # fmt: skip
+def never_trained(record: TrainingRecord, points):
+    """Return the Finding for a model that was passed in and never trained, or None."""
+    for trial in record.trials:
+        said = outside(trial)
+        if said:
+            return arguments.broken(*said, points)
+        if trial.error and not trial.events and not lacks_default(trial):
+            return runs(trial, points)
+    return None
+
+
+def outside(trial: Trial):
+    """Return what a trial used in place of the loop's arguments, and why that matters; or None."""
+    forwards = [event for event in trial.events if isinstance(event, Forward)]
+    if trial.used_global:
+        return (
+            f"The function reaches for the notebook's variable `{trial.used_global}`.",
+            "It works today by luck; called with another model, it would train the wrong one.",
+        )
+    if any(forward.passed_model for forward in forwards):
+        if any(f.loader_pass or 0 <= min(f.examples, default=-1) for f in forwards):
+            return None
+        return (
+            "Not one batch came from the `train_loader` that was passed in.",
+            "Other reviews than those meant for training were used: a model that has trained on the "
+            "validation reviews cannot be measured on them.",
+        )
+    if is_unseen(trial):
+        return None
+    if trial.events:
+        return (
+            "The model that was trained is not the one that was passed in.",
+            "Whoever passes a model in would get it back as it was: a copy learnt in its place.",
+        )
+    if trial.error:
+        return None
+    return "The model was never called.", "Without a forward pass there is no loss to learn from."
+
+
+@rule(2, "one call `model(input_ids=..., attention_mask=..., labels=...)` a batch.", "Hint 3 under TODO #2")
+def unseen(record: TrainingRecord):
+    """The model is called in a way that can be seen."""
+    if any(map(is_unseen, record.trials)):
+        return (
+            "The model learnt, though `model(...)` was never called: its parts were used in a way that this "
+            "check cannot see.",
+            "The model computes the loss itself when it is called as a whole.",
+        )
+
+
+@rule(6, "a loop that runs to its end, with any model, loader, optimizer and number of epochs.", HINTS)
+def runs(trial: Trial, points=6):
+    """The loop runs to its end."""
+    return f"`train_tinybert` stopped with {trial.error}.", explain_error(trial.error), points
+
+
+def explain_error(error: str) -> str:
+    if "does not require grad" in error:
+        why = "backward() needs the loss as the model returned it: `.detach()`, `.data`, `.item()` and "
+        return why + "`argmax` cut it off from the model."
+    if "'str' object has no attribute" in error:
+        why = "Unpacked like a tuple, the model's output gives the names of its fields: take its "
+        return why + "`.loss`."
+    if "modified by an inplace operation" in error:
+        why = "step() has changed the weights between the forward pass and backward(). The order is: clear "
+        return why + "the gradients, forward, backward, step."
+    return "Read the message from its last line; then try the function on one batch."
