@@ -3,18 +3,12 @@
 import html
 import re
 import textwrap
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
-from .judge import Finding
+from .rule import Finding
 
 MIME_TYPE = "application/vnd.autograder.verdict+json"
 MARK = "application/vnd.autograder.mark+json"
-POINTS = {
-    "Parameter groups": 3,
-    "Learning rate": 2,
-    "Training loop": 6,
-    "Loss history": 3,
-}
 
 
 class CheckFailed(AssertionError):
@@ -35,17 +29,20 @@ class Verdict:
     """The findings of one check. Its `repr` is the score, which nbgrader reads as partial credit."""
 
     check: str
+    max_points: float
     findings: list[Finding]
     marks: list[str] = field(default_factory=list)  # sentences for a person; they take nothing
 
     @property
-    def max_points(self):
-        return POINTS[self.check]
-
-    @property
     def points(self):
         """max_points less what the findings take off, never below zero."""
-        return float(max(0, self.max_points - sum(finding.points for finding in self.findings)))
+        return round(max(0.0, self.max_points - sum(finding.points for finding in self.findings)), 2)
+
+    def out_of(self, points):
+        """Return the same verdict for a check that is worth other points: a finding keeps its share."""
+        share = points / self.max_points
+        findings = [replace(finding, points=finding.points * share) for finding in self.findings]
+        return Verdict(self.check, points, findings, self.marks)
 
     def __repr__(self):
         return repr(self.points)

@@ -52,14 +52,14 @@ class Course:
         printed, _ = process.communicate(timeout=timeout)
         return process.returncode, printed
 
-    def rows(self):
+    def rows(self, assignment=ASSIGNMENT):
         """Return {student: Row} of the report."""
         course = CourseDirectory(root=str(self.folder))
         course.source_directory, course.release_directory = "solutions", "notebooks"
         here = os.getcwd()
         os.chdir(self.folder)
         try:
-            return {row.student: row for row in report.rows(course, ASSIGNMENT)[1]}
+            return {row.student: row for row in report.rows(course, assignment)[1]}
         finally:
             os.chdir(here)
 

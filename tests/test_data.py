@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from autograder import lesson
+from autograder.tinybert import lesson
 
 SPLITS = {"train": 600, "validation": 200, "test": 200}
 

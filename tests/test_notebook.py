@@ -7,7 +7,7 @@ from bad_inputs import LOOP, OPTIMIZER, cell
 from conftest import ASSIGNMENT, RELEASE, Course
 from nbclient import NotebookClient
 
-from autograder.verdict import POINTS
+from autograder.tinybert.lesson import POINTS
 
 TESTS = {
     "test_parameter_groups": "Parameter groups",

@@ -8,12 +8,12 @@ import torch
 from loops import BACKWARD, STEP, variation
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, SequentialLR
 
-from autograder import judge
-from autograder.collect import collect_training, watch
-from autograder.collect.probe import Probe
-from autograder.draws import Plan
-from autograder.judge.doubts import doubts
-from autograder.records import HistoryRecord, RunRecord
+from autograder.tinybert import judge
+from autograder.tinybert.collect import collect_training, watch
+from autograder.tinybert.collect.probe import Probe
+from autograder.tinybert.draws import Plan
+from autograder.tinybert.judge.doubts import doubts
+from autograder.tinybert.records import HistoryRecord, RunRecord
 
 SEED = 5
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from autograder.checks import check_learning_rate, check_parameter_groups
-from autograder.collect.probe import SIZES
-from autograder.lesson import FROZEN
+from autograder.tinybert.checks import check_learning_rate, check_parameter_groups
+from autograder.tinybert.collect.probe import SIZES
+from autograder.tinybert.lesson import FROZEN
 
 AdamW = torch.optim.AdamW
 SETTINGS = dict(lr=2.5e-3, weight_decay=0.01)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from loops import RIGHT, WRONG_HISTORIES, WRONG_LOOPS, variation
 
-from autograder import judge
-from autograder.checks import check_training_loop
-from autograder.collect import collect_training, watch
-from autograder.collect.probe import Probe
-from autograder.draws import Plan
-from autograder.records import HistoryRecord, RunRecord
+from autograder.tinybert import judge
+from autograder.tinybert.checks import check_training_loop
+from autograder.tinybert.collect import collect_training, watch
+from autograder.tinybert.collect.probe import Probe
+from autograder.tinybert.draws import Plan
+from autograder.tinybert.records import HistoryRecord, RunRecord
 
 SEEDS = (8, 20031)
 

@@ -20,8 +20,6 @@ from .gradebook import patiently
 from .page import page
 from .text import clean
 
-ASSIGNMENT = "08_tinybert_fine_tuning"
-
 
 class Command(NbGrader):
     """A command that runs in the course's root folder, for one assignment."""
@@ -30,17 +28,34 @@ class Command(NbGrader):
 
     def start(self):
         super().start()
-        assignment = assignment_of(self)
+        try:
+            assignment = assignment_of(self)
+        except InstallationFault as error:
+            self.fail(str(error))
         with chdir(self.coursedir.root):
             self.run(assignment)
 
 
 def assignment_of(app):
-    """Return the one assignment that a command names, by its argument or by --assignment."""
-    named = {*filter(None, [app.coursedir.assignment_id]), *app.extra_args} or {ASSIGNMENT}
+    """Return the one assignment that a command names, by its argument or by --assignment, or the only one.
+
+    Raises InstallationFault where there is none or more than one.
+    """
+    named = {*filter(None, [app.coursedir.assignment_id]), *app.extra_args} or assignments(app.coursedir)
     if len(named) > 1:
-        app.fail(f"Name one assignment, not {' and '.join(sorted(named))}.")
+        raise InstallationFault(f"Name one assignment, not {' and '.join(sorted(named))}.")
+    if not named:
+        raise InstallationFault(
+            f"There is no assignment in {app.coursedir.source_directory}/ of {app.coursedir.root}: "
+            "run this from the course's folder."
+        )
     return named.pop()
+
+
+def assignments(course):
+    """Return the names of a course's assignments."""
+    pattern = course.format_path(course.source_directory, ".", "*")
+    return {path.parent.name for path in Path(pattern).parent.glob("*/*.ipynb")}
 
 
 class SampleClass(NbGrader):
@@ -53,17 +68,18 @@ class SampleClass(NbGrader):
         super().start()
         course, target = self.coursedir, Path(self.extra_args[0] if self.extra_args else "sample_course")
         with chdir(course.root):
-            notebook = Path(
-                course.format_path(course.release_directory, ".", ASSIGNMENT), f"{ASSIGNMENT}.ipynb"
+            found = sorted(
+                Path(course.format_path(course.release_directory, ".", "*")).parent.glob("*/*.ipynb")
             )
-            if not notebook.exists():
-                self.log.error("No %s: run `nbgrader generate_assignment %s` first.", notebook, ASSIGNMENT)
-                self.exit(1)
+            if not found:
+                self.fail("There is no released notebook: run `nbgrader generate_assignment` first.")
             for name in (course.source_directory, course.release_directory):
                 shutil.copytree(name, target / name, dirs_exist_ok=True)
             shutil.copy("nbgrader_config.py", target)
-            submitted = target / course.submitted_directory
-            students = answers.build_class(Path("data/sample_class"), notebook, submitted, ASSIGNMENT)
+            submitted, notebook = target / course.submitted_directory, found[0]
+            students = answers.build_class(
+                Path("data/sample_class"), notebook, submitted, notebook.parent.name
+            )
         print(f"{target}/: a course with {len(students)} submissions. Grade it from there.")
 
 
@@ -181,7 +197,8 @@ class Release(Command):
     description = "Pack the students' zip: notebook, data, and what the test cells import."
 
     def run(self, assignment):
-        names = release.pack(Path("."), Path("release.zip"))
+        notebook = Path(self.coursedir.release_directory, assignment)
+        names = release.pack(Path("."), Path("release.zip"), notebook)
         print(f"release.zip: {len(names)} files.")
 
 

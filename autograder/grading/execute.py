@@ -22,8 +22,9 @@ from ..kernels.clock import Clock
 from ..kernels.messages import well_formed
 from ..kernels.provisioner import SetupFailed
 from ..kernels.sandbox import remove
+from ..lessons import KEY, lesson_of
 from .faults import InstallationFault
-from .read import KEY, counts, grade_id
+from .read import counts, grade_id
 from .setup import digest, files_in, named, setup
 
 SEED = 'seed="secret"'  # as the hidden tests in the solution notebook have it
@@ -75,7 +76,10 @@ class Execute(NbGraderExecute):
         manager = super().create_kernel_manager()
         self.manager = manager  # nbclient forgets it before its provisioner can be asked
         manager.kernel_spec.metadata["kernel_provisioner"] = provisioner(
-            self.provisioner_name, named(self.setup) if self.shared else [], self.timeout
+            self.provisioner_name,
+            setup=named(self.setup) if self.shared else [],
+            setup_seconds=self.timeout,
+            files=list(self.lesson.files),
         )
         manager.client_class = "autograder.kernels.client.PromptClient"
         if manager.ipykernel and PACKER not in self.extra_arguments:
@@ -122,6 +126,7 @@ class Execute(NbGraderExecute):
         self.clock, begun = Clock(lambda: self.ask("waits", {})), monotonic()
         self.counting = {id(cell) for cell in counts(nb.cells)}
         folder = resources["metadata"]["path"]
+        self.lesson = lesson_of(nb)
         self.setup = setup(nb.cells)
         self.shared = self.is_shared(nb, folder)
         resources["seed"] = seed(self.secret)
@@ -297,10 +302,9 @@ def scratch_folder():
         remove(folder)
 
 
-def provisioner(name, setup, seconds):
-    """Return the entry in a kernelspec's metadata for kernels that start behind these cells."""
-    how = {"temporary": True, "setup": setup, "setup_seconds": seconds} if name == "warm" else {}
-    return {"provisioner_name": name, "config": how}
+def provisioner(name, **how):
+    """Return the entry in a kernelspec's metadata for kernels of a provisioner; how: traits of a warm one."""
+    return {"provisioner_name": name, "config": {"temporary": True, **how} if name == "warm" else {}}
 
 
 @contextmanager

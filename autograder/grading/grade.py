@@ -29,12 +29,13 @@ from tqdm import tqdm
 from traitlets import Integer, Unicode
 
 from ..kernels.provisioner import WarmProvisioner
+from ..lessons import KEY
 from . import cluster, setup, solution
 from .execute import read_secret, seed
 from .faults import InstallationFault, NotGraded
 from .gradebook import one_connection, opened, patiently
 from .job import Job, execute, in_the_way, write
-from .read import KEY, grade_id
+from .read import grade_id
 from .restore import read_release
 from .score import SaveAutoGrades
 from .state import State

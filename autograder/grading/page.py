@@ -46,7 +46,7 @@ def page(assignment, cells, rows, by_hand=None):
         seconds=statistics.median(seconds) if seconds else None,
         histogram=Histogram(totals, best),
         mistakes=mistakes_by_frequency(rows),
-        curves=Curves([row.losses for row in graded]),
+        curves=Curves([row.losses for row in graded]) if any(row.losses for row in graded) else None,
         handful=HANDFUL,
         shown=SHOWN,
     )

@@ -13,13 +13,12 @@ from nbformat.v4 import new_notebook
 from nbgrader.preprocessors import ClearOutput as NbGraderClearOutput
 from nbgrader.utils import is_grade
 
-from ..judge.lines import printed_losses
+from ..lessons import KEY
 from .faults import NotGraded
 
 # Notebook metadata key: {"remarks": [sentences for the instructor],
-# "losses": [of the run that was handed in]}; once it is executed also
-# {"seconds": float, "limits": [sentences: what it hit, what it was refused]}.
-KEY = "autograder"
+# "lesson": its name, from the release, "losses": [of the run that was handed in]}; once it is executed
+# also {"seconds": float, "limits": [sentences: what it hit, what it was refused]}.
 FIGURE = "figure"  # tag of cells that only show something
 MOST_BYTES = 50_000_000  # of a file that is read
 MOST_SOURCE = 200_000  # characters of a cell
@@ -134,11 +133,13 @@ def grade_id(cell):
     return nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
 
 
-def losses(cells):
-    """Return the losses that the cell `run` of a notebook has printed, as far as it has."""
-    run = next((cell for cell in cells if grade_id(cell) == "run" and cell.cell_type == "code"), None)
-    printed = (o.text for o in run.outputs if o.output_type == "stream") if run else ()
-    return printed_losses("".join(printed))[:1000]
+def losses(lesson, cells):
+    """Return the losses that a notebook's outputs tell of, as its lesson reads them."""
+    printed = {}
+    for cell in cells:
+        if grade_id(cell) and cell.cell_type == "code":
+            printed[grade_id(cell)] = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+    return lesson.curve(printed)[:1000]
 
 
 def counts(cells):

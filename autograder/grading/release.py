@@ -8,7 +8,7 @@ README = """\
 
     python -m venv .venv
     .venv/bin/pip install -e .
-    .venv/bin/jupyter lab notebooks/08_tinybert_fine_tuning/08_tinybert_fine_tuning.ipynb
+    .venv/bin/jupyter lab {notebooks}
 
 On Windows the programs are in `.venv\\Scripts`. Python 3.11 or newer; no network is needed
 once it is installed. Hand in the notebook, under its own name.
@@ -18,10 +18,8 @@ once it is installed. Hand in the notebook, under its own name.
 CONTENT = (
     "LICENSE",
     "pyproject.toml",
-    "notebooks/**/*.ipynb",
     "autograder/*.py",
-    "autograder/collect/*.py",
-    "autograder/judge/*.py",
+    "autograder/tinybert/**/*.py",
     "data/reviews/*",
     "data/tinybert/*.json",
     "data/tinybert/*.safetensors",
@@ -31,11 +29,15 @@ CONTENT = (
 )
 
 
-def pack(root, target):
-    """Write the students' zip of the project in `root` to `target`; return the names in it."""
-    paths = sorted(path for pattern in CONTENT for path in Path(root).glob(pattern))
+def pack(root, target, notebooks):
+    """Write the students' zip of the project in `root` to `target`; return the names in it.
+
+    notebooks: path of the assignment's released folder, from the root.
+    """
+    patterns = [*CONTENT, f"{notebooks}/*.ipynb"]
+    paths = sorted(path for pattern in patterns for path in Path(root).glob(pattern))
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
-        archive.writestr("tinybert-lesson/README.md", README)
+        archive.writestr("tinybert-lesson/README.md", README.format(notebooks=notebooks))
         for path in paths:
             archive.write(path, Path("tinybert-lesson") / path.relative_to(root))
         return archive.namelist()

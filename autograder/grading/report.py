@@ -14,16 +14,14 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import is_grade, is_solution
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..lessons import KEY, lesson_of
 from ..verdict import MARK, MIME_TYPE
 from .marks import marks, sandbox_of, summary
 from .penalties import update_penalties
-from .read import KEY, grade_id, losses
+from .read import grade_id, losses
 from .state import State
 from .submissions import folders
 from .text import clean
-
-# The rule that says a cell has defined nothing, which is no news where the cell stopped with an error.
-DEFINES = {"todo1_optimizer": "is_optimizer", "todo2_train_tinybert": "is_function"}
 
 
 @dataclass
@@ -178,7 +176,7 @@ def describe(row, path):
         remarks = sentences(notes.get("remarks"))
         row.remarks += remarks
         row.limits += sentences(notes.get("limits"))
-        row.losses = row.losses or numbers(notes.get("losses")) or losses(notebook.cells)
+        row.losses = row.losses or numbers(notes.get("losses")) or losses(lesson_of(notebook), notebook.cells)
         row.seconds = next(iter(numbers([notes.get("seconds")])), row.seconds)
         row.sandbox = notes.get("sandbox") if isinstance(notes.get("sandbox"), bool) else row.sandbox
         row.mistakes += [sentence for sentence in name_mistakes(notebook) if sentence not in remarks]
@@ -204,23 +202,35 @@ def numbers(found):
 
 def name_mistakes(notebook):
     """Return what went wrong in a graded notebook, one sentence each, causes first."""
-    said, known = [], set()
+    said, known = [], set()  # and rules which say no more than an error that stopped a cell
+    lesson = lesson_of(notebook)
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
         errors = [output for output in cell.outputs if output.output_type == "error"]
         name = grade_id(cell)
         if is_solution(cell) and errors and errors[0].ename != "NotImplementedError":
-            said.append(f"`{name}` stopped with {errors[0].ename}: {first_line(errors[0].evalue)}")
-            known.add(DEFINES.get(name))
+            said.append(stopped(name, errors[0]))
+            known.add(lesson.defines.get(name))
         elif is_grade(cell) and errors:
-            if errors[0].ename != "NotRun" or not said:  # else it is a consequence
+            if errors[0].ename != "NotRun":
+                said.append(
+                    first_line(errors[0].evalue) if name in lesson.checks else stopped(name, errors[0])
+                )
+            elif not said:  # else it is a consequence
                 said.append(first_line(errors[0].evalue))
+        elif is_grade(cell) and any(output.get("name") == "stderr" for output in cell.outputs):
+            said.append(f"`{name}` wrote to standard error, which nbgrader takes for a failure.")
         elif is_grade(cell):
             for output in cell.outputs:
                 findings = output.get("data", {}).get(MIME_TYPE, {}).get("findings", [])
                 said += [f["observed"] for f in findings if f["rule"] not in known]
     return list(dict.fromkeys(said))
+
+
+def stopped(name, error):
+    """Say that a cell stopped with an error."""
+    return f"`{name}` stopped with {error.ename}: {first_line(error.evalue)}".rstrip(": ")
 
 
 def first_line(text):

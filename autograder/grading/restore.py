@@ -13,7 +13,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from .read import KEY, MOST_SOURCE, grade_id, losses
+from ..lessons import KEY, lesson_of
+from .read import MOST_SOURCE, grade_id, losses
 
 MISSING = "# This cell was missing from the submission; the autograder put its place back."
 MOST_EXTRAS = 300  # cells of the student's own
@@ -33,7 +34,7 @@ class RestoreCells(NbGraderPreprocessor):
     def preprocess(self, nb, resources):
         """Return the restored notebook; its metadata carries the remarks."""
         release = self.released(resources["nbgrader"])
-        notes = nb.metadata.setdefault(KEY, {"remarks": []})
+        notes = {"remarks": [], **nb.metadata.get(KEY, {})}
         mine, extras = match(release.cells, nb.cells)
         remarks = prune(extras)
         moved, unsure = gather(release.cells, mine, extras)
@@ -46,10 +47,11 @@ class RestoreCells(NbGraderPreprocessor):
                 cells += map(plain, found[-MOST_TWINS:-1])
             cells.append(fill(cell, found, moved.get(number, [])))
             cells += map(plain, extras.pop(number, []))
-        notes["losses"] = losses(nb.cells)
+        notes["losses"] = losses(lesson_of(release), nb.cells)
         notes["remarks"] += remarks
         nb.cells = cells
-        nb.metadata.update(copy.deepcopy(release.metadata))
+        notes.update(release.metadata.get(KEY, {}))
+        nb.metadata.update({**copy.deepcopy(release.metadata), KEY: notes})
         return nb, resources
 
     def released(self, names):

@@ -7,10 +7,9 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets import Dict
 
 from .. import evidence, verdict
-from .examiner import Examiner
+from ..lessons import lesson_of
 from .execute import TIMED_OUT, error
 from .faults import InstallationFault
-from .marks import counted
 from .read import grade_id
 
 SAID = dict.fromkeys(TIMED_OUT, "Time ran out in this cell: is there a loop that never ends?")
@@ -25,46 +24,51 @@ class ScoreCells(NbGraderPreprocessor):
     """
 
     solution = Dict(
-        {}, help="Of the solution, {notebook: {grade id: evidence}}; without it, evidence stays in the cells."
-    ).tag(config=True)
+        None, allow_none=True,
+        help="Of the solution, {notebook: {grade id: evidence}}; None for itself, whose evidence stays.",
+    ).tag(config=True)  # fmt: skip
 
     def preprocess(self, nb, resources):
         """Rewrite the outputs of every test cell."""
-        known = self.solution.get(resources.get("unique_key"), {})
-        self.examiner = Examiner(known, resources.get("seed"))
+        known = (self.solution or {}).get(resources.get("unique_key"), {})
+        self.lesson = lesson_of(nb)
+        self.examiner = self.lesson.examiner(known, resources.get("seed")) if self.lesson.checks else None
         return super().preprocess(nb, resources)
 
     def preprocess_cell(self, cell, resources, cell_index):
-        """Rewrite the outputs of one cell if it is a test cell."""
+        """Rewrite the outputs of one cell if it is a test cell that the lesson judges."""
         if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
-            self.must_be_known(cell)
-            cell.outputs = self.scored(grade_id(cell), cell.outputs)
+            if grade_id(cell) in self.lesson.checks:
+                cell.outputs = self.scored(cell)
+            else:
+                cell.outputs = list(map(in_time, self.without_evidence(cell)))
         return cell, resources
 
-    def must_be_known(self, cell):
-        """Raise InstallationFault if a test cell is none of the lesson's, or is worth other points."""
-        name, points = grade_id(cell), cell.metadata.nbgrader["points"]
-        if name not in self.examiner.checks:
-            raise InstallationFault(
-                f"`{name}` is no check of this lesson: give the test cell in the solution notebook one of "
-                f"the names {', '.join(f'`{known}`' for known in self.examiner.checks)}, or take it out."
-            )
-        most = verdict.POINTS[self.examiner.checks[name][0]]
-        if points != most:
-            raise InstallationFault(
-                f"`{name}` is worth {counted(points, 'point')} in the assignment, its check gives {most:g}: "
-                f"set them to {most:g} in the solution notebook and run `nbgrader generate_assignment`."
-            )
+    def without_evidence(self, cell):
+        """Return the outputs of a test cell that is none of the lesson's, for nbgrader to grade it by.
 
-    def scored(self, name, outputs):
-        """Return the outputs of the cell `name`: the one that decides its points, and marks."""
-        errors = [output for output in outputs if output.output_type == "error"]
+        Raises InstallationFault where it calls a check all the same, and would have all its points for it.
+        """
+        kept = [output for output in cell.outputs if evidence.MIME_TYPE not in output.get("data", {})]
+        if len(kept) < len(cell.outputs) and self.solution is None:
+            known = ", ".join(f"`{name}`" for name in self.lesson.checks)
+            raise InstallationFault(
+                f"`{grade_id(cell)}` calls a check, and its notebook's lesson "
+                + (f"knows it by another name: give the cell one of {known}." if known else
+                   "is not named: `autograder.lesson` in the source notebook's metadata does that.")
+            )  # fmt: skip
+        return kept
+
+    def scored(self, cell):
+        """Return the outputs of a test cell of the lesson's: the one that decides its points, and marks."""
+        errors = [output for output in cell.outputs if output.output_type == "error"]
         if errors:
-            return [could_not_run(errors[0])]
-        found = [o.data[evidence.MIME_TYPE] for o in outputs if evidence.MIME_TYPE in o.get("data", {})]
-        result = self.examiner.verdict(name, found[-1] if found else None)
+            return [could_not_run(errors[0], self.lesson)]
+        found = [o.data[evidence.MIME_TYPE] for o in cell.outputs if evidence.MIME_TYPE in o.get("data", {})]
+        result = self.examiner.verdict(grade_id(cell), found[-1] if found else None)
+        result = result.out_of(cell.metadata.nbgrader["points"])
         data = result._repr_mimebundle_()
-        if not self.solution and found:
+        if self.solution is None and found:
             data[evidence.MIME_TYPE] = found[-1]
         marks = [new_output("display_data", data=verdict.mark(said)) for said in result.marks]
         return [new_output("execute_result", data=data), *marks]
@@ -106,10 +110,16 @@ class SaveAutoGrades(NbGraderSaveAutoGrades):
         self.gradebook.db.commit()
 
 
-def could_not_run(output):
+def in_time(output):
+    """Return an output, or the error that says that time ran out in place of the one that ended the cell."""
+    said = SAID.get(output.get("ename"))
+    return error(output.ename, said) if said else output
+
+
+def could_not_run(output, lesson):
     """Return the error that stands for a test cell's own, in words that help."""
-    if output.ename == "NameError" and "training_run" in output.evalue:
-        return error("NotRun", "The cell that trains the model did not finish: there is no run to look at.")
+    if explained := lesson.explain(output.ename, output.evalue):
+        return error("NotRun", explained)
     said = SAID.get(output.ename) or (
         output.evalue
         if output.ename in ("NotRun", "DeadKernelError")

@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
+from sysconfig import get_path
 from tempfile import TemporaryDirectory
 
 import nbformat
@@ -28,7 +28,7 @@ from traitlets.config import LoggingConfigurable
 
 from ..evidence import MIME_TYPE as EVIDENCE
 from ..kernels import sandbox
-from ..lesson import data_folder
+from ..lessons import lesson_of
 from ..verdict import MIME_TYPE
 from .faults import InstallationFault
 from .gradebook import opened
@@ -61,24 +61,33 @@ def key(course, config):
     for step in (course.source_directory, course.release_directory):
         add_folder(digest, course.format_path(step, ".", course.assignment_id), course.ignore)
     add_folder(digest, PACKAGE, ["__pycache__", "data"])
-    for name in ("reviews", "tinybert"):
-        add_folder(digest, data_folder() / name, ["build", "*.png", "*.md"])
-    lesson = sorted(item for item in os.environ.items() if item[0].startswith("LESSON_"))
-    digest.update(json.dumps(lesson).encode())
+    for path in sorted({path for lesson in lessons(course) for path in lesson.files}):
+        add_folder(digest, path, ["__pycache__", "build", "*.png", "*.md"])
+    settings = sorted(item for item in os.environ.items() if item[0].startswith("LESSON_"))
+    digest.update(json.dumps(settings).encode())
     counts = {name: section for name, section in config.items() if name not in NO_MATTER}
     digest.update(json.dumps(counts, sort_keys=True, default=describe).encode())
     return digest.hexdigest()
 
 
+def lessons(course):
+    """Return the lessons of an assignment's notebooks. Raises InstallationFault where one is not there."""
+    folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
+    try:
+        return [lesson_of(nbformat.read(path, as_version=4)) for path in sorted(folder.glob("*.ipynb"))]
+    except LookupError as error:
+        raise InstallationFault(str(error)) from None
+
+
 def environment():
     """Return what else decides whether a solution gets its points: the machine, and what is installed."""
-    installed = [f"{name} {version(name)}" for name in ("torch", "transformers", "datasets", "nbclient")]
+    installed = sorted(path.name for path in Path(get_path("purelib")).glob("*.dist-info"))
     return f"{platform.node()} {sys.prefix} {sandbox.missing()} {' '.join(installed)}"
 
 
 def add_folder(digest, folder, ignore):
-    """Add the names and contents of a folder's files to a digest."""
-    for path in sorted(find_all_files(str(folder), ignore)):
+    """Add the names and contents of a folder's files, or of one file, to a digest."""
+    for path in [folder] if os.path.isfile(folder) else sorted(find_all_files(str(folder), ignore)):
         content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         digest.update(f"{os.path.relpath(path, folder)}\0{content}\n".encode(errors="surrogateescape"))
 

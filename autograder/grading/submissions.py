@@ -17,8 +17,9 @@ from dateutil.parser import parse
 from dateutil.tz import gettz
 from nbgrader.utils import parse_utc
 
+from ..lessons import KEY
 from .faults import NotGraded
-from .read import KEY, read
+from .read import read
 from .restore import answered, carries
 
 STUDENT = "{student_id}"

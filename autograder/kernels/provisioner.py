@@ -25,7 +25,7 @@ from pathlib import Path
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import Bool, Float, Integer, List, Unicode, default
 
-from ..lesson import data_folder
+from ..lessons import installed
 from . import sandbox
 from .server import KILLED
 
@@ -65,22 +65,14 @@ class WarmProvisioner(LocalProvisioner):
             "pyseccomp",
             "sqlite3",
             "tornado.platform.asyncio",
-            "autograder.checks",
-            "datasets",
-            "matplotlib.pyplot",
-            "matplotlib_inline.backend_inline",
-            "transformers.models.bert.modeling_bert",
-            "transformers.models.auto.modeling_auto",
-            "transformers.models.auto.tokenization_auto",
-            "transformers.models.bert.tokenization_bert",
-            "autograder.kernels.caches",  # last: what the others import would fill them again
         ],
-        help="Modules that a kernel finds imported.",
+        help="Modules that a kernel finds imported, beside those of the installed lessons.",
     ).tag(config=True)
     require_sandbox = Bool(
         False, help="Refuse to start a kernel that would not be locked in, in place of a warning."
     ).tag(config=True)
     readable = List(Unicode(), help="Files and folders that kernels may read.").tag(config=True)
+    files = List(Unicode(), help="More of them: those of a notebook's lesson.").tag(config=True)
     memory = Integer(4 * 2**30, help="Bytes a kernel may allocate beyond what it has at its start.").tag(
         config=True
     )
@@ -119,7 +111,7 @@ class WarmProvisioner(LocalProvisioner):
         package = Path(__file__).parent.parent
         # Not the grading side, and not the answers in data/sample_class.
         parts = [path for path in package.iterdir() if path.name not in ("grading", "data")]
-        return [str(path) for path in (*parts, data_folder() / "reviews", data_folder() / "tinybert")]
+        return [*map(str, parts), *(path for lesson in installed() for path in lesson.files)]
 
     async def pre_launch(self, **kwargs):
         """Prepare a launch; a sandboxed kernel talks over sockets in a folder of its own."""
@@ -154,7 +146,12 @@ class WarmProvisioner(LocalProvisioner):
             "temporary": [self.scratch, *[cwd] * self.temporary],
             "limits": asdict(
                 sandbox.Limits(
-                    self.readable, [cwd, self.scratch], self.memory, self.disk, self.threads, self.processes
+                    [*self.readable, *self.files],
+                    [cwd, self.scratch],
+                    self.memory,
+                    self.disk,
+                    self.threads,
+                    self.processes,
                 )
             ),
         }
@@ -209,7 +206,8 @@ class WarmProvisioner(LocalProvisioner):
         """Return the server that another process of ours shares, or a new one."""
         with suppress(KeyError, OSError):
             return ForkServer(os.environ[SHARED])
-        return ForkServer.start(self.preload, self.visible(os.environ))
+        modules = [*self.preload, *(module for lesson in installed() for module in lesson.preload)]
+        return ForkServer.start(modules, self.visible(os.environ))
 
     @classmethod
     def share(cls, **settings):

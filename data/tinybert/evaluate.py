@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification
 
-from autograder.lesson import load_reviews, load_tinybert, load_tokenizer
+from autograder.tinybert.lesson import load_reviews, load_tinybert, load_tokenizer
 
 SEEDS = range(5)
 RATES = (2e-5, 1e-4, 3e-4, 1e-3)

@@ -15,7 +15,8 @@ from classes import ASSIGNMENT, course, run
 
 from autograder.grading import answers
 from autograder.grading.read import grade_id
-from autograder.verdict import MARK, MIME_TYPE, POINTS
+from autograder.tinybert.lesson import POINTS
+from autograder.verdict import MARK, MIME_TYPE
 
 FOLDER = Path(__file__).parent.parent / "answers"
 TODOS = ["todo1_optimizer", "todo2_train_tinybert"]

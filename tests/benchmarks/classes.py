@@ -65,14 +65,14 @@ def lightened(notebook):
     return notebook
 
 
-def scores(folder, database=None):
-    """Return {student: {cell: points}} of the course's gradebook."""
+def scores(folder, database=None, assignment=ASSIGNMENT):
+    """Return {student: {cell: points}} of the course's gradebook: the machine's."""
     with Gradebook(database or f"sqlite:///{folder}/gradebook.db", "fine-tuning") as gradebook:
         return {
             entry.student.id: {
                 grade.name: grade.auto_score for notebook in entry.notebooks for grade in notebook.grades
             }
-            for entry in gradebook.assignment_submissions(ASSIGNMENT)
+            for entry in gradebook.assignment_submissions(assignment)
         }
 
 

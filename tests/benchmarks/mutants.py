@@ -49,7 +49,7 @@ MODULES = {
     "judge.optimizer": TESTS[:2],
     "grading.examiner": TESTS,
 }
-ANEW = ("autograder.judge", "autograder.verdict", "autograder.grading.examiner")  # what imports them
+ANEW = ("autograder.tinybert.judge", "autograder.verdict", "autograder.tinybert.examiner")  # what imports them
 LIMIT = 60  # seconds for judging everything, which takes one or two: a mutant may never end
 REPORT = Path(__file__).with_suffix(".md")
 NEW = "Not looked at"
@@ -189,7 +189,7 @@ def examiner(module=None, source=None):
         SourceFileLoader.get_code = lambda self, name: (
             compile(source, name, "exec") if name == f"autograder.{module}" else get_code(self, name)
         )
-    return importlib.import_module("autograder.grading.examiner").Examiner
+    return importlib.import_module("autograder.tinybert.examiner").Examiner
 
 
 def judge(module, source, everyone):

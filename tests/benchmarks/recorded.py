@@ -10,11 +10,12 @@ import nbformat
 from catalogue import TESTS, submitted
 from classes import ASSIGNMENT, run
 
-from autograder import draws, evidence
+from autograder import evidence
 from autograder.grading.execute import seed
 from autograder.grading.read import grade_id
 from autograder.grading.score import could_not_run
 from autograder.grading.state import State
+from autograder.tinybert import LESSON, draws
 from autograder.verdict import MARK, MIME_TYPE
 
 # For a course's configuration: evidence stays in the notebooks as it is, and nobody looks for points.
@@ -92,7 +93,7 @@ def judged(found, examiner, tests=TESTS):
     for test in tests:
         left = found.shown[test]
         if isinstance(left, dict):
-            outputs[test] = [could_not_run(left)]
+            outputs[test] = [could_not_run(left, LESSON)]
         else:
             verdict = examiner.verdict(test, left)
             data = [{MIME_TYPE: verdict.as_dict()}, *({MARK: said} for said in verdict.marks)]

@@ -143,7 +143,7 @@ def run(answer, seeds, folder):
 
 def verdicts(answers, seeds, processes=None):
     """Yield (name, Found at home, [Found in grading with each seed]) of {name: Answer}."""
-    from autograder.grading.examiner import Examiner
+    from autograder.tinybert.examiner import Examiner
 
     with ProcessPoolExecutor(processes, get_context("spawn"), initializer=one_thread) as pool:
         found = pool.map(collected, ((a, seeds) for a in (RIGHT, *answers.values())))

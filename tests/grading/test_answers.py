@@ -1,10 +1,11 @@
 """Answers as text, and the students' zip."""
 
 import zipfile
+from pathlib import Path
 
 import pytest
 from bad_inputs import OPTIMIZER, cell
-from conftest import ROOT
+from conftest import ASSIGNMENT, ROOT
 
 from autograder.grading import answers
 from autograder.grading import release as pack
@@ -45,10 +46,10 @@ def test_an_unknown_cell_is_an_error(release):
 
 
 def test_zip_holds_what_students_need_and_no_more(tmp_path):
-    names = pack.pack(ROOT, tmp_path / "release.zip")
+    names = pack.pack(ROOT, tmp_path / "release.zip", Path("notebooks", ASSIGNMENT))
     short = {name.removeprefix("tinybert-lesson/") for name in names}
     assert {
-        "README.md", "pyproject.toml", "autograder/checks.py", "autograder/judge/training.py",
+        "README.md", "pyproject.toml", "autograder/tinybert/checks.py", "autograder/tinybert/judge/training.py",
         "data/reviews/train.csv", "data/tinybert/model.safetensors",
         "notebooks/08_tinybert_fine_tuning/08_tinybert_fine_tuning.ipynb",
     } <= short  # fmt: skip

@@ -15,6 +15,7 @@ from autograder.grading import read as reading
 from autograder.grading.faults import NotGraded
 from autograder.grading.harmless import Harmless
 from autograder.grading.read import KEY, SubmissionExporter, losses, read
+from autograder.tinybert import LESSON
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -152,8 +153,8 @@ def test_what_is_too_long_is_cut_with_a_remark():
 def test_losses_are_the_first_numbers_of_printed_lines():
     text = "Epoch 1, Loss: 0.7 (validation 0.6)\nstill running\nepoch [2/10] train loss = 0.5, 3 s\n"
     cell = new_code_cell(metadata={"nbgrader": {"grade_id": "run"}}, outputs=[new_output("stream", text=text)])
-    assert losses([cell]) == [0.7, 0.5]
-    assert losses([]) == []
+    assert losses(LESSON, [cell]) == [0.7, 0.5]
+    assert losses(LESSON, []) == []
 
 
 class Converter(Configurable):

@@ -21,7 +21,7 @@ from autograder.grading.penalties import GetGrades
 from autograder.grading.read import grade_id
 from autograder.grading.report import Row, rows, table
 from autograder.grading.state import State
-from autograder.judge import Finding
+from autograder.tinybert.judge import Finding
 from autograder.verdict import Verdict
 
 BESIDE = "bad\x1b[31m[a-z]\n{x} \u202e"
@@ -227,7 +227,7 @@ def test_remarks_are_no_mistakes(tmp_path):
 def test_words_of_the_evidence_are_named_without_their_escape_sequences(tmp_path):
     course = make(tmp_path, "ada")
     kind = "\x1b]0;attack\x07\x1b[2J\x1b[1Gada  3  11  28"
-    judged = Verdict("Training loop", [Finding("rule", 6, f"`optimizer` is a {kind}.", "", "", "")])
+    judged = Verdict("Training loop", 6, [Finding("rule", 6, f"`optimizer` is a {kind}.", "", "", "")])
     test = new_code_cell(outputs=[new_output("execute_result", data=judged._repr_mimebundle_())])
     test.metadata["nbgrader"] = {"grade": True, "solution": False, "grade_id": "test_one"}
     answer = new_code_cell(outputs=[new_output("error", ename=kind, evalue=kind, traceback=[])])

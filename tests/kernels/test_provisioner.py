@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kerne
 
 def test_libraries_are_there_before_the_first_line(kernel):
     _, run = kernel()
-    assert run("import sys; print({'torch', 'datasets', 'transformers', 'autograder.checks'} <= set(sys.modules))") == "True"
+    assert run("import sys; print({'torch', 'datasets', 'transformers', 'autograder.tinybert.checks'} <= set(sys.modules))") == "True"
 
 
 def test_environment_and_folder_are_the_requests(kernel, tmp_path):

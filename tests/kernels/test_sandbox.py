@@ -47,7 +47,7 @@ ALLOWED = {
     "use a temporary file": "print(__import__('tempfile').TemporaryFile().write(b'x') and 'x')",
     "copy a file with its rights": "open('a', 'w').close(); print(__import__('shutil').copy('a', 'b') and 'x')",
     "import a library that is not loaded": "import colorsys; print('x')",
-    "read the lesson's data": "print(__import__('autograder.lesson').lesson.load_reviews() and 'x')",
+    "read the lesson's data": "print(__import__('autograder.tinybert.lesson').tinybert.lesson.load_reviews() and 'x')",
     "print a long line": "print(' ' * 5_000_000 + 'x')",
     "start threads": "import threading; t = threading.Thread(target=print, args='x'); t.start(); t.join()",
     "run an asynchronous function": "import asyncio; await asyncio.sleep(0); print('x')",
@@ -115,7 +115,7 @@ def test_what_was_refused_is_said(kernel, tmp_path):
 @needs_sandbox
 def test_an_ordinary_notebook_is_refused_nothing(kernel):
     manager, run = kernel()
-    run("from autograder.lesson import *; load_reviews(), load_tinybert(), load_tokenizer()")
+    run("from autograder.tinybert.lesson import *; load_reviews(), load_tinybert(), load_tokenizer()")
     run("import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.savefig('figure.png'); plt.show()")
     run("import torch; torch.save(torch.nn.Linear(3, 3).state_dict(), 'model.pt'); torch.load('model.pt')")
     run("from tqdm.auto import tqdm; list(tqdm(range(3)))")

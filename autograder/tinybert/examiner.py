@@ -7,18 +7,19 @@ for a person. Where there is no evidence, there are no points.
 
 from functools import lru_cache
 
-from .. import draws
 from ..evidence import Malformed, read
-from ..judge import (
-    Finding,
+from ..rule import Finding
+from ..verdict import Verdict
+from . import draws
+from .judge import (
     judge_learning_rate,
     judge_loss_history,
     judge_parameter_groups,
     judge_training_loop,
 )
-from ..judge.doubts import doubts, optimizer_doubts, run_doubts
-from ..records import HistoryRecord, OptimizerRecord, TrainingRecord
-from ..verdict import POINTS, Verdict
+from .judge.doubts import doubts, optimizer_doubts, run_doubts
+from .lesson import POINTS
+from .records import HistoryRecord, OptimizerRecord, TrainingRecord
 
 SAME = ("num_epochs", "default_epochs", "examples", "batches")  # of a trial, decided by the seed
 
@@ -52,7 +53,7 @@ class Examiner:
         except Exception as error:  # well formed, and yet no record of anything that can have happened
             said = f"The evidence in this cell contradicts itself: {type(error).__name__}: {error}."
             findings = [self.no_evidence(check, said)]
-        return Verdict(check, findings, self.marks)
+        return Verdict(check, POINTS[check], findings, self.marks)
 
     def compare(self, cell, doubts_about, record, *others):
         """Mark what is doubtful beside the solution's record; what cannot even be compared is, too."""

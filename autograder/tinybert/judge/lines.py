@@ -2,9 +2,9 @@
 
 import re
 
+from ...rule import rule
 from ..records import Trial
 from .numbers import near
-from .rule import rule
 
 HINT = "Hint 6 under TODO #2"
 LINES, LONGEST, MOST = 2000, 1000, 50  # epoch lines, and characters and numbers of each, that count

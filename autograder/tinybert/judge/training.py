@@ -1,10 +1,10 @@
 """Judge the student's training loop by what it did to the probes: one message a mistake."""
 
+from ...rule import Finding, rule
 from ..records import Forward, Step, TrainingRecord, Trial
 from .calls import arguments
 from .iterations import iterations
 from .numbers import steps_apart
-from .rule import Finding, rule
 from .rules import BESIDES, RULES, STOPPERS, broken
 from .steps import nothing_else
 

@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from ...rule import from_to, listing, rule, shown
 from ..lesson import LEARNING_RATE
 from ..records import Step, Trial
 from .iterations import Iteration, accumulates, by_batch, by_epoch
-from .rule import from_to, listing, rule, shown
 
 HINT_1, HINT_5 = (f"Hint {number} under TODO #2" for number in (1, 5))
 

@@ -2,19 +2,20 @@
 
 The two rooms meet here, where a student checks alone. Under `nbgrader autograde` a check only
 collects: what it shows is evidence, and the verdict is reached outside the student's process, see
-`grading.examiner`. A call without a seed is then passed over, because the hidden test below it,
+`examiner`. A call without a seed is then passed over, because the hidden test below it,
 with a seed of its own, decides.
 """
 
 import functools
 import os
 
+from ..evidence import Evidence
+from ..verdict import CheckFailed, Verdict
 from . import judge
 from .collect import collect_optimizer, collect_training
 from .collect.training import plain
-from .evidence import Evidence
+from .lesson import POINTS
 from .records import HistoryRecord
-from .verdict import CheckFailed, Verdict
 
 SEED = 8  # of the students' own checks
 
@@ -24,49 +25,53 @@ def grading():
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
 
 
-def passed_over(check):
-    """Have `check` answer None where it is called without a seed and the hidden tests follow."""
+def as_a_check(check):
+    """Have `check` answer None where it is called without a seed and the hidden tests follow.
+
+    points: what the check is worth in a course that has changed it, as its cell in the source says.
+    """
 
     @functools.wraps(check)
-    def checked(*arguments, seed=None):
-        return None if seed is None and grading() else check(*arguments, seed=seed)
+    def checked(*arguments, seed=None, points=None):
+        if seed is None and grading():
+            return None
+        found = check(*arguments, seed=SEED if seed is None else seed)
+        return found if grading() else shown(found if points is None else found.out_of(points))
 
     return checked
 
 
-@passed_over
-def check_parameter_groups(optimizer, model, *, seed=None):
+@as_a_check
+def check_parameter_groups(optimizer, model, *, seed):
     """Check that `optimizer` holds exactly the unfrozen parameters of `model`, each once.
 
     A copy takes steps on gradients drawn from the seed, and what moves counts.
     """
-    seed = SEED if seed is None else seed
     record = collect_optimizer(optimizer, model, seed)
     return conclude("Parameter groups", record, lambda: judge.judge_parameter_groups(record, seed))
 
 
-@passed_over
-def check_learning_rate(optimizer, model, *, seed=None):
+@as_a_check
+def check_learning_rate(optimizer, model, *, seed):
     """Check that `optimizer` is AdamW with lr 2.5e-3 and weight decay 0.01 in every group.
 
     The settings are also measured, from a copy's steps on gradients drawn from the seed.
     """
     if grading():
         return Evidence(None)  # the optimizer's own stands in the cell of the check above
-    seed = SEED if seed is None else seed
     record = collect_optimizer(optimizer, model, seed)
     return conclude("Learning rate", record, lambda: judge.judge_learning_rate(record, seed))
 
 
-@passed_over
-def check_training_loop(train_tinybert, *, seed=None):
+@as_a_check
+def check_training_loop(train_tinybert, *, seed):
     """Check `train_tinybert` on small models, loaders and optimizers drawn from the seed."""
-    record = collect_training(train_tinybert, SEED if seed is None else seed)
+    record = collect_training(train_tinybert, seed)
     return conclude("Training loop", record, lambda: judge.judge_training_loop(record))
 
 
-@passed_over
-def check_loss_history(train_tinybert, losses, run, *, seed=None):
+@as_a_check
+def check_loss_history(train_tinybert, losses, run, *, seed):
     """Check what `train_tinybert` returns and prints, and the notebook's own `losses`.
 
     run: the RunRecord of the training cell.
@@ -74,18 +79,17 @@ def check_loss_history(train_tinybert, losses, run, *, seed=None):
     history = HistoryRecord(plain(losses), run)
     if grading():
         return Evidence(history)  # the loop's own stands in the cell of the check above
-    record = collect_training(train_tinybert, SEED if seed is None else seed)
+    record = collect_training(train_tinybert, seed)
     return conclude("Loss history", record, lambda: judge.judge_loss_history(record, history))
 
 
 def conclude(check, record, judged):
-    """Return the record as Evidence under grading, else the Verdict of the findings that judged() returns.
+    """Return the record as Evidence under grading, else the Verdict of the findings that judged() returns."""
+    return Evidence(record) if grading() else Verdict(check, POINTS[check], judged())
 
-    Under `nbgrader validate`, which shows only exceptions, raise it.
-    """
-    if grading():
-        return Evidence(record)
-    verdict = Verdict(check, judged())
+
+def shown(verdict):
+    """Return a verdict, or raise it under `nbgrader validate`, which shows only exceptions."""
     if verdict.findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
         raise CheckFailed(verdict)
     return verdict

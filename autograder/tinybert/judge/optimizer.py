@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from ...rule import Finding, listing, rule
 from ..lesson import LEARNING_RATE, WEIGHT_DECAY
 from ..records import OptimizerRecord
 from .adamw import updates
-from .rule import Finding, listing, rule
 
 HINT_1, HINT_2, HINT_3 = (f"Hint {number} under TODO #1" for number in (1, 2, 3))
 

@@ -1,8 +1,8 @@
 """Rules of the training loop about its calls of the model: what reaches it, and in which mode."""
 
+from ...rule import rule
 from ..records import Trial
 from .iterations import Iteration, accumulates
-from .rule import rule
 
 HINT_1, HINT_2, HINT_3, HINT_4 = (f"Hint {number} under TODO #2" for number in (1, 2, 3, 4))
 

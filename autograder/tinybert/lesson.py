@@ -8,6 +8,8 @@ from pathlib import Path
 LEARNING_RATE = 2.5e-3
 WEIGHT_DECAY = 0.01
 NUM_EPOCHS = 10
+# Points of each check, in which its rules count: where its cell is worth others, each keeps its share.
+POINTS = {"Parameter groups": 3, "Learning rate": 2, "Training loop": 6, "Loss history": 3}
 
 SPLITS = {"train": 600, "validation": 200, "test": 200}  # reviews
 
@@ -34,7 +36,7 @@ def data_folder():
 
     Raises FileNotFoundError where neither holds the data.
     """
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
     for folder in (here / "data", here.parent / "data"):
         if (folder / "tinybert" / "config.json").exists():
             return folder

@@ -1,10 +1,10 @@
 """Judge the loss history: what `train_tinybert` returned, and the notebook's own run."""
 
+from ...rule import Finding, from_to, listing, rule
 from ..records import Backward, HistoryRecord, RunRecord, TrainingRecord, Trial
 from .iterations import by_epoch, iterations
 from .lines import printed, printed_numbers
 from .numbers import near
-from .rule import Finding, from_to, listing, rule
 from .training import is_function, is_unseen, judge_training_loop, lacks_default, never_trained, runs
 
 HINT = "Hint 6 under TODO #2"

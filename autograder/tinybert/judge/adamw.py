@@ -44,7 +44,7 @@ def fit(movement: Movement, gradients, settings):
         return Update(moved=False)
     if not np.isfinite(values).all():
         return Update(moved=True)
-    units = adamw_steps(np.array(gradients), settings)
+    units = adamw_steps(gradients, settings)
     terms = np.stack([units[0], weights], axis=1)
     has_decay = np.linalg.det(terms.T @ terms) > 1e-12
     if has_decay:
@@ -66,6 +66,7 @@ def adamw_steps(gradients, settings):
     """
     beta1, beta2 = settings.get("beta1", 0.9), settings.get("beta2", 0.999)
     eps = min(settings.get("eps", EPS), MOST_EPS)
+    gradients = np.asarray(gradients)
     mean = square = largest = np.zeros_like(gradients[0])
     steps = []
     for number, gradient in enumerate(gradients, start=1):

@@ -1,0 +1,85 @@
+"""What grading asks of a lesson that judges test cells by itself, and how it finds a notebook's lesson.
+
+The source notebook names it in its metadata, {"autograder": {"lesson": NAME}}: an installed lesson, by
+the name of its entry point in the group `autograder.lessons`, or any other as "module:object". Test
+cells of a notebook without a lesson, and those that its lesson does not judge, are graded as nbgrader
+grades them: by the errors they raise, or by the number they show.
+"""
+
+import pkgutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from .verdict import Verdict
+
+GROUP = "autograder.lessons"
+KEY = "autograder"  # of a notebook's metadata
+
+
+class Examiner(Protocol):
+    """Judges one submission; is asked for its test cells in their order."""
+
+    def verdict(self, cell: str, evidence: str | None) -> Verdict:
+        """Return the Verdict on a test cell, by its grade id, from the evidence that it left, if any."""
+
+
+class Lesson:
+    """A lesson, as grading sees it; this one judges nothing. See `autograder.tinybert` for one that does."""
+
+    checks: Sequence[str] = ()  # grade ids of the test cells that it judges
+    preload: Sequence[str] = ()  # modules that its kernels find imported
+    defines: Mapping[str, str] = {}  # {answer's grade id: rule that is broken where it has not run}
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Paths of files and folders that its kernels may read, and that a grade depends on."""
+        return ()
+
+    def examiner(self, solution: Mapping[str, str], seed: int) -> Examiner:
+        """Return what judges one submission.
+
+        solution: {grade id: evidence} that the solution has left; {} for the solution itself.
+        seed: that its test cells were run with, in place of `seed="secret"`.
+        """
+        raise NotImplementedError
+
+    def explain(self, name: str, said: str) -> str | None:
+        """Return a sentence for a student in place of an error that stopped a test cell; None to keep it."""
+
+    def curve(self, printed: Mapping[str, str]) -> list[float]:
+        """Return the loss of every epoch, for the report, from {grade id: what the cell has printed}."""
+        return []
+
+
+def installed() -> list[Lesson]:
+    """Return the lessons that are installed; what is left of one that is gone is passed over."""
+    found = []
+    for entry in entry_points(group=GROUP):
+        try:
+            found.append(entry.load())
+        except ModuleNotFoundError:
+            continue
+    return found
+
+
+def lesson_of(notebook) -> Lesson:
+    """Return the lesson that a notebook names. Raises LookupError if there is no such lesson."""
+    return named(notebook.metadata.get(KEY, {}).get("lesson"))
+
+
+@cache
+def named(name: str | None) -> Lesson:
+    """Return a lesson by its name; one that judges nothing without a name. Raises LookupError."""
+    if name is None:
+        return Lesson()
+    try:
+        if ":" in name:
+            return pkgutil.resolve_name(name)
+        return entry_points(group=GROUP)[name].load()
+    except (ImportError, AttributeError, ValueError, KeyError) as error:
+        raise LookupError(
+            f"The notebook's metadata names the lesson `{name}` (`autograder.lesson`), and there is none of "
+            f"that name ({type(error).__name__}: {error})."
+        ) from error

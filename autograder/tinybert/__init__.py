@@ -1,0 +1,50 @@
+"""Notebook 08: fine-tuning TinyBERT with a learning rate that is too high.
+
+`lesson` loads what the notebook needs, `collect` runs the student's code and records it, `judge` turns
+records into findings, `checks` joins the two for a student, `examiner` for a grader. This file imports
+nothing of these, so that nobody need wait for torch.
+"""
+
+from ..lessons import Lesson
+
+
+class TinyBert(Lesson):
+    """What grading needs to know of this lesson."""
+
+    checks = ("test_parameter_groups", "test_learning_rate", "test_training_loop", "test_loss_history")
+    preload = (
+        "autograder.tinybert.checks",
+        "datasets",
+        "matplotlib.pyplot",
+        "matplotlib_inline.backend_inline",
+        "transformers.models.bert.modeling_bert",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.auto.tokenization_auto",
+        "transformers.models.bert.tokenization_bert",
+        "autograder.tinybert.caches",  # last: what the others import would fill them again
+    )
+    # What a cell that stopped with an error has not defined, and the rule that would say so again.
+    defines = {"todo1_optimizer": "is_optimizer", "todo2_train_tinybert": "is_function"}
+
+    @property
+    def files(self):
+        from .lesson import data_folder
+
+        return [str(data_folder() / name) for name in ("reviews", "tinybert")]
+
+    def examiner(self, solution, seed):
+        from .examiner import Examiner
+
+        return Examiner(solution, seed)
+
+    def explain(self, name, said):
+        if name == "NameError" and "training_run" in said:
+            return "The cell that trains the model did not finish: there is no run to look at."
+
+    def curve(self, printed):
+        from .judge.lines import printed_losses
+
+        return printed_losses(printed.get("run", ""))
+
+
+LESSON = TinyBert()

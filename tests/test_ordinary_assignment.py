@@ -1,0 +1,126 @@
+"""An assignment without a lesson of its own, beside 08 in one course: graded as stock nbgrader does it."""
+
+import nbformat
+import pytest
+from classes import STOCK, scores
+from conftest import Course
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ORDINARY = "09_means"
+MEAN = """
+def mean(values):
+    ### BEGIN SOLUTION
+    return sum(values) / len(values)
+    ### END SOLUTION
+"""
+PARTIAL = """
+### BEGIN HIDDEN TESTS
+points = sum(abs(mean([k, k + 1]) - k - 0.5) < 1e-9 for k in range(3))
+### END HIDDEN TESTS
+points
+"""
+ANSWERS = {
+    "right": "def mean(values):\n    return sum(values) / len(values)",
+    "sum-in-place-of-mean": "def mean(values):\n    return sum(values)",
+    "one-in-three": "def mean(values):\n    return values[0] + 0.5 if values[0] == 1 else -1",
+    "integers": "def mean(values):\n    return sum(values) // len(values)",
+    "raises": "def mean(values):\n    raise KeyError('no')",
+    "warns": "import sys\ndef mean(values):\n    print('careful', file=sys.stderr)\n    return sum(values) / len(values)",
+    "untouched": None,
+    "syntax-error": "def mean(values:\n    return 0",
+    "endless": "def mean(values):\n    while True:\n        pass",
+    "shows-points": "def mean(values):\n    return 3.0",
+    "leaves": "exit()",
+}
+
+
+def graded_cell(cell, name, points, solution=False, locked=True):
+    cell.metadata["nbgrader"] = {
+        "grade": points is not None, "grade_id": name, "locked": locked, "schema_version": 3,
+        "solution": solution, "task": False, **({} if points is None else {"points": points}),
+    }  # fmt: skip
+    return cell
+
+
+def source():
+    """A notebook as instructors write them: one answer, asserts, hidden ones, partial credit, an essay."""
+    return new_notebook(
+        cells=[
+            graded_cell(new_code_cell("import math"), "imports", None),
+            graded_cell(new_code_cell(MEAN.strip()), "mean", None, solution=True, locked=False),
+            graded_cell(
+                new_code_cell(
+                    "assert mean([1, 3]) == 2\n### BEGIN HIDDEN TESTS\nassert mean([1, 2]) == 1.5\n### END HIDDEN TESTS"
+                ),
+                "test_mean", 2,
+            ),
+            graded_cell(new_code_cell("assert math.isclose(mean([0.5]), 0.5)"), "test_one_value", 1.5),
+            graded_cell(new_code_cell(PARTIAL.strip()), "test_partial", 3),
+            graded_cell(new_markdown_cell("It is."), "essay", 4, solution=True, locked=False),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )  # fmt: skip
+
+
+def write(notebook, course, *place):
+    path = course.folder.joinpath(*place, ORDINARY, f"{ORDINARY}.ipynb")
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def class_of(course):
+    """Release the assignment and hand in every answer."""
+    write(source(), course, course.source)
+    status, printed = course.run("nbgrader", "generate_assignment", ORDINARY)
+    assert status == 0, printed
+    released = course.folder / course.release / ORDINARY / f"{ORDINARY}.ipynb"
+    for student, answer in ANSWERS.items():
+        notebook = nbformat.read(released, as_version=4)
+        if answer is not None:
+            notebook.cells[1].source = answer
+        write(notebook, course, "submitted", student)
+    return course
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory):
+    """The points that stock nbgrader gives: {student: {cell: points}}."""
+    course = Course(tmp_path_factory.mktemp("stock"))
+    course.source, course.release = "solutions", "notebooks"
+    (course.folder / "nbgrader_config.py").write_text(f"{STOCK}c.ExecutePreprocessor.timeout = 5\n")
+    class_of(course)
+    course.run("nbgrader", "autograde", ORDINARY)
+    return scores(course.folder, assignment=ORDINARY)
+
+
+@pytest.fixture(scope="module", params=["autograder grade", "nbgrader autograde"])
+def course(request, tmp_path_factory):
+    course = Course.copy(tmp_path_factory.mktemp("course"))
+    course.source, course.release = "solutions", "notebooks"
+    with open(course.folder / "nbgrader_config.py", "a") as config:
+        config.write("c.Execute.timeout = 5\n")
+    class_of(course)
+    course.status, course.printed = course.run(*request.param.split(), ORDINARY)
+    return course
+
+
+def test_points_are_those_of_stock_nbgrader(course, stock):
+    assert course.status == 0, course.printed
+    found = scores(course.folder, assignment=ORDINARY)
+    assert found.keys() == ANSWERS.keys()
+    # Stock nbgrader gives up on a kernel that ends; here what was earned before counts.
+    given_up = {student for student, points in stock.items() if points["test_mean"] is None}
+    assert given_up == {"leaves"} and found["leaves"]["test_mean"] == 0
+    assert {s: found[s] for s in stock.keys() - given_up} == {s: stock[s] for s in stock.keys() - given_up}
+
+
+def test_the_report_says_what_went_wrong(course):
+    status, _ = course.run("autograder", "report", ORDINARY)
+    mistakes = {student: row.mistakes for student, row in course.rows(ORDINARY).items()}
+    assert status == 0 and "Loss curves" not in (course.folder / "report.html").read_text()
+    assert mistakes["right"] == []
+    assert mistakes["sum-in-place-of-mean"] == ["`test_mean` stopped with AssertionError"]
+    assert mistakes["raises"][0] == "`test_mean` stopped with KeyError: 'no'"
+    assert "standard error" in mistakes["warns"][0]
+    assert "Time ran out" in mistakes["endless"][0]
