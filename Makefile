@@ -24,7 +24,7 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: .venv/installed
 	$(BIN)/jupyter lab $(STUDENT)

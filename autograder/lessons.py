@@ -22,13 +22,16 @@ class Examiner(Protocol):
     """Judges one submission; is asked for its test cells in their order."""
 
     def verdict(self, cell: str, evidence: str | None) -> Verdict:
-        """Return the Verdict on a test cell, by its grade id, from the evidence that it left, if any."""
+        """Return the Verdict on a test cell, by its grade id, from the evidence that it left, if any.
+
+        Raises evidence.Malformed where there is none to judge; the cell then gets no points, and is marked.
+        """
 
 
 class Lesson:
     """A lesson, as grading sees it; this one judges nothing. See `autograder.tinybert` for one that does."""
 
-    checks: Sequence[str] = ()  # grade ids of the test cells that it judges
+    checks: Mapping[str, str] = {}  # {grade id of a test cell that it judges: what it checks, in two words}
     preload: Sequence[str] = ()  # modules that its kernels find imported
     defines: Mapping[str, str] = {}  # {answer's grade id: rule that is broken where it has not run}
 

@@ -36,7 +36,7 @@ class Verdict:
     @property
     def points(self):
         """max_points less what the findings take off, never below zero."""
-        return round(max(0.0, self.max_points - sum(finding.points for finding in self.findings)), 2)
+        return float(round(max(0, self.max_points - sum(finding.points for finding in self.findings)), 2))
 
     def out_of(self, points):
         """Return the same verdict for a check that is worth other points: a finding keeps its share."""

@@ -8,6 +8,7 @@ from traitlets import Dict
 
 from .. import evidence, verdict
 from ..lessons import lesson_of
+from ..rule import Finding
 from .execute import TIMED_OUT, error
 from .faults import InstallationFault
 from .read import grade_id
@@ -59,14 +60,33 @@ class ScoreCells(NbGraderPreprocessor):
             )  # fmt: skip
         return kept
 
+    def judged(self, cell, text):
+        """Return the Verdict on a test cell from its evidence; without any, 0 points and a mark."""
+        name, points = grade_id(cell), cell.metadata.nbgrader["points"]
+        try:
+            return self.examiner.verdict(name, text).out_of(points)
+        except evidence.Malformed as reason:
+            said = f"No evidence can be read from this cell: {reason}."
+        except Exception as reason:  # well formed, and yet no record of anything that can have happened
+            said = f"The evidence in this cell contradicts itself: {type(reason).__name__}: {reason}."
+        missing = Finding(
+            rule="evidence",
+            points=points,
+            observed=said,
+            expected="what this check records when it is run.",
+            why="Something changes what the checks record: take it out, or ask your instructor, who was told "
+            "to look at this by hand.",
+            hint="The text above this cell",
+        )
+        return verdict.Verdict(self.lesson.checks[name], points, [missing], [said])
+
     def scored(self, cell):
         """Return the outputs of a test cell of the lesson's: the one that decides its points, and marks."""
         errors = [output for output in cell.outputs if output.output_type == "error"]
         if errors:
             return [could_not_run(errors[0], self.lesson)]
         found = [o.data[evidence.MIME_TYPE] for o in cell.outputs if evidence.MIME_TYPE in o.get("data", {})]
-        result = self.examiner.verdict(grade_id(cell), found[-1] if found else None)
-        result = result.out_of(cell.metadata.nbgrader["points"])
+        result = self.judged(cell, found[-1] if found else None)
         data = result._repr_mimebundle_()
         if self.solution is None and found:
             data[evidence.MIME_TYPE] = found[-1]

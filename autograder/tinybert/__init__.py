@@ -1,17 +1,18 @@
 """Notebook 08: fine-tuning TinyBERT with a learning rate that is too high.
 
 `lesson` loads what the notebook needs, `collect` runs the student's code and records it, `judge` turns
-records into findings, `checks` joins the two for a student, `examiner` for a grader. This file imports
-nothing of these, so that nobody need wait for torch.
+records into findings, `checks` joins the two for a student, `examiner` for a grader. Nothing that is
+imported here makes anybody wait for torch.
 """
 
 from ..lessons import Lesson
+from .lesson import CHECKS, data_folder
 
 
 class TinyBert(Lesson):
     """What grading needs to know of this lesson."""
 
-    checks = ("test_parameter_groups", "test_learning_rate", "test_training_loop", "test_loss_history")
+    checks = CHECKS
     preload = (
         "autograder.tinybert.checks",
         "datasets",
@@ -28,8 +29,6 @@ class TinyBert(Lesson):
 
     @property
     def files(self):
-        from .lesson import data_folder
-
         return [str(data_folder() / name) for name in ("reviews", "tinybert")]
 
     def examiner(self, solution, seed):

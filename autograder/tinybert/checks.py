@@ -1,47 +1,19 @@
 """What the notebook's test cells call: collect, then judge.
 
-The two rooms meet here, where a student checks alone. Under `nbgrader autograde` a check only
-collects: what it shows is evidence, and the verdict is reached outside the student's process, see
-`examiner`. A call without a seed is then passed over, because the hidden test below it,
-with a seed of its own, decides.
+The two rooms meet here, where a student checks alone. Under grading, `examiner` joins them.
 """
 
-import functools
-import os
-
+from ..check import check, grading
 from ..evidence import Evidence
-from ..verdict import CheckFailed, Verdict
+from ..verdict import Verdict
 from . import judge
 from .collect import collect_optimizer, collect_training
 from .collect.training import plain
 from .lesson import POINTS
 from .records import HistoryRecord
 
-SEED = 8  # of the students' own checks
 
-
-def grading():
-    """Whether this notebook is being graded."""
-    return os.environ.get("NBGRADER_EXECUTION") == "autograde"
-
-
-def as_a_check(check):
-    """Have `check` answer None where it is called without a seed and the hidden tests follow.
-
-    points: what the check is worth in a course that has changed it, as its cell in the source says.
-    """
-
-    @functools.wraps(check)
-    def checked(*arguments, seed=None, points=None):
-        if seed is None and grading():
-            return None
-        found = check(*arguments, seed=SEED if seed is None else seed)
-        return found if grading() else shown(found if points is None else found.out_of(points))
-
-    return checked
-
-
-@as_a_check
+@check
 def check_parameter_groups(optimizer, model, *, seed):
     """Check that `optimizer` holds exactly the unfrozen parameters of `model`, each once.
 
@@ -51,7 +23,7 @@ def check_parameter_groups(optimizer, model, *, seed):
     return conclude("Parameter groups", record, lambda: judge.judge_parameter_groups(record, seed))
 
 
-@as_a_check
+@check
 def check_learning_rate(optimizer, model, *, seed):
     """Check that `optimizer` is AdamW with lr 2.5e-3 and weight decay 0.01 in every group.
 
@@ -63,14 +35,14 @@ def check_learning_rate(optimizer, model, *, seed):
     return conclude("Learning rate", record, lambda: judge.judge_learning_rate(record, seed))
 
 
-@as_a_check
+@check
 def check_training_loop(train_tinybert, *, seed):
     """Check `train_tinybert` on small models, loaders and optimizers drawn from the seed."""
     record = collect_training(train_tinybert, seed)
     return conclude("Training loop", record, lambda: judge.judge_training_loop(record))
 
 
-@as_a_check
+@check
 def check_loss_history(train_tinybert, losses, run, *, seed):
     """Check what `train_tinybert` returns and prints, and the notebook's own `losses`.
 
@@ -83,13 +55,6 @@ def check_loss_history(train_tinybert, losses, run, *, seed):
     return conclude("Loss history", record, lambda: judge.judge_loss_history(record, history))
 
 
-def conclude(check, record, judged):
+def conclude(name, record, judged):
     """Return the record as Evidence under grading, else the Verdict of the findings that judged() returns."""
-    return Evidence(record) if grading() else Verdict(check, POINTS[check], judged())
-
-
-def shown(verdict):
-    """Return a verdict, or raise it under `nbgrader validate`, which shows only exceptions."""
-    if verdict.findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
-        raise CheckFailed(verdict)
-    return verdict
+    return Evidence(record) if grading() else Verdict(name, POINTS[name], judged())

@@ -8,7 +8,14 @@ from pathlib import Path
 LEARNING_RATE = 2.5e-3
 WEIGHT_DECAY = 0.01
 NUM_EPOCHS = 10
-# Points of each check, in which its rules count: where its cell is worth others, each keeps its share.
+# What each test cell checks, and the points in which the rules of that check count: where its cell is worth
+# others, each keeps its share.
+CHECKS = {
+    "test_parameter_groups": "Parameter groups",
+    "test_learning_rate": "Learning rate",
+    "test_training_loop": "Training loop",
+    "test_loss_history": "Loss history",
+}
 POINTS = {"Parameter groups": 3, "Learning rate": 2, "Training loop": 6, "Loss history": 3}
 
 SPLITS = {"train": 600, "validation": 200, "test": 200}  # reviews

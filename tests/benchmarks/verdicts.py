@@ -179,7 +179,7 @@ def main():
         said = sorted({json.dumps([found.points, sorted(found.rules)]) for found in all_})
         marks = {mark for found in graded for mark in found.marks}
         marked = sum(bool(found.marks) for found in graded)
-        counts.update(answers=1, different=len(said) > 1, marked=marked, verdicts=len(graded))
+        counts.update(answers=1, different=int(len(said) > 1), marked=marked, verdicts=len(graded))
         if len(said) > 1:
             lines.append(f"- `{name}`: {' or '.join(said)}")
         if marks:

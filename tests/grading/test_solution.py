@@ -75,6 +75,10 @@ def worth(points):
     return lambda notebook: cell(notebook, TEST).metadata.nbgrader.update(points=points)
 
 
+def rename(name, other):
+    return lambda notebook: cell(notebook, name).metadata.nbgrader.update(grade_id=other)
+
+
 def add_test(notebook):
     twin = nbformat.from_dict(cell(notebook, TEST).copy())
     twin.metadata = {"nbgrader": {**twin.metadata.nbgrader, "grade_id": "test_of_my_own"}}
@@ -112,23 +116,46 @@ def test_another_checkouts_package_grades_nobody(checkout, monkeypatch):
         refused(checkout, "activate the course's environment", command=command)
 
 
-def test_a_changed_rate_points_or_cell_is_named(course):
+def test_a_changed_rate_or_cell_is_named(course):
     put_back = change(course, replace(OPTIMIZER, "lr=2.5e-3", "lr=1e-3"))
     for command in (("autograder", "grade"), ("nbgrader", "autograde", ASSIGNMENT)):
         refused(course, "`test_learning_rate`", "0.001", "0.0025", f"solutions/{NOTEBOOK}", command=command)
     put_back()
-    for points in (10, 4):
-        put_back = change(course, worth(points))
-        refused(course, f"`{TEST}`", f"{points} points", "6")
-        put_back()
-    put_back = change(course, add_test)
-    refused(course, "`test_of_my_own`")
+    put_back = change(course, rename(TEST, "test_of_another_name"))
+    refused(course, "`test_of_another_name` calls a check", f"`{TEST}`")
+    put_back()
+    put_back = change(course, lambda notebook: notebook.metadata.autograder.update(lesson="no-such"))
+    refused(course, "lesson `no-such`")
     put_back()
     put_back = change(course, replace("model", "load_tinybert()", "load_tinybert(7)"))
     refused(course, "`model`")
     put_back()
     assert course.run("autograder", "grade")[0] == 0
     assert len(graded(course)) == 3
+
+
+def test_points_are_the_source_cells_and_asserts_may_stand_beside_checks(course):
+    change(course, add_test)
+    for points, lost in ((10, 6.67), (4, 2.67)):
+        change(course, worth(points))
+        for command in (("nbgrader", "generate_assignment", ASSIGNMENT), ("autograder", "grade")):
+            status, printed = course.run(*command)
+            assert status == 0, printed
+        assert {student: list(row.points.values()) for student, row in course.rows().items()} == {
+            "student-0000": [3, 0, points, 6, 3], "student-0001": [1, 2, points, 6, 3],
+            "student-0002": [3, 2, lost, 6, 3],
+        }  # fmt: skip
+
+
+def test_another_rate_in_the_lesson_and_the_solution(checkout):
+    lesson = checkout.folder / "autograder" / "tinybert" / "lesson.py"
+    lesson.write_text(lesson.read_text().replace("LEARNING_RATE = 2.5e-3", "LEARNING_RATE = 1e-3"))
+    change(checkout, replace(OPTIMIZER, "lr=2.5e-3", "lr=1e-3"))
+    status, printed = checkout.run("autograder", "grade")
+    assert status == 0, printed
+    assert {student: row.points["test_learning_rate"] for student, row in checkout.rows().items()} == {
+        "student-0000": 2, "student-0001": 0, "student-0002": 0,
+    }  # fmt: skip
 
 
 def test_points_that_the_solution_misses_on_purpose(course):

@@ -74,8 +74,8 @@ def unlike(trial: Trial, right: Trial):
             return "Training came to other weights than the solution's, though nothing was clipped."
     if unmoved(trial, right):
         return "Some parameters have not moved at all, though every step is said to have had their gradients."
-    far = steps_apart(trial) / steps_apart(right)
-    if not (1 / FURTHER <= far <= FURTHER and direction(trial, right) > ASIDE):
+    far, more = steps_apart(trial) / steps_apart(right), len(found) / len(wanted)
+    if not (1 / FURTHER <= far <= FURTHER * max(1, more) and direction(trial, right) > ASIDE):
         return "Training moved the weights elsewhere than the solution's did."
     return None
 

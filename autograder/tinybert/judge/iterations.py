@@ -62,7 +62,9 @@ def by_epoch(trial, found):
     """
     chunks = [found[k : k + trial.batches] for k in range(0, len(found), trial.batches or 1)]
     complete = list(range(trial.examples))
-    if all(sorted(e for i in chunk for e in i.forward.examples) == complete for chunk in chunks):
+    if len(chunks) == trial.num_epochs and all(
+        sorted(e for i in chunk for e in i.forward.examples) == complete for chunk in chunks
+    ):
         return chunks  # whoever fetches batches ahead begins a pass before the last one is over
     groups = [list(group) for _, group in groupby(found, key=lambda i: i.forward.loader_pass)]
     as_asked = len(found) == trial.num_epochs * trial.batches != 0 and len(groups) != trial.num_epochs

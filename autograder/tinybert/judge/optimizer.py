@@ -228,7 +228,8 @@ def explain_rate(rate):
         return "2e-5 is the usual rate for fine-tuning; this lesson is about leaving it, on purpose."
     factor = rate / LEARNING_RATE
     times = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
-    return f"That is {times}: 2.5e-3 is 0.0025."
+    digits, power = f"{LEARNING_RATE:e}".split("e")
+    return f"That is {times}: {float(digits):g}e{int(power)} is {LEARNING_RATE:g}."
 
 
 def may_skip_decay(name):

@@ -1,0 +1,38 @@
+"""Make of a function a check, for a notebook's test cells to call.
+
+A student's own check answers with a Verdict. While the notebook is graded it answers with Evidence, and
+the verdict is reached outside the student's process: see `lessons.Lesson.examiner`.
+"""
+
+import functools
+import os
+
+from .verdict import CheckFailed
+
+SEED = 8  # of the students' own checks
+
+
+def grading():
+    """Whether this notebook is being graded."""
+    return os.environ.get("NBGRADER_EXECUTION") == "autograde"
+
+
+def check(function):
+    """Decorate function(*arguments, seed), which returns Evidence while `grading()`, else a Verdict.
+
+    The check takes two more arguments. seed: of the hidden test, `seed="secret"`; without it, it is the
+    student's own, which is passed over while the notebook is graded. points: what it is worth in a course
+    that has changed that, as its cell in the source says.
+    """
+
+    @functools.wraps(function)
+    def checked(*arguments, seed=None, points=None):
+        if grading():
+            return None if seed is None else function(*arguments, seed=seed)
+        verdict = function(*arguments, seed=SEED if seed is None else seed)
+        verdict = verdict if points is None else verdict.out_of(points)
+        if verdict.findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
+            raise CheckFailed(verdict)  # `nbgrader validate` shows nothing else
+        return verdict
+
+    return checked
