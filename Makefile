@@ -1,5 +1,6 @@
-# make demo: grade a sample class    make test: run every test
-# make lab: open the lesson          make release: the students' zip
+# make demo: grade a sample class    make check: lint, types, quick tests
+# make lab: open the lesson          make test: every test
+# make release: the students' zip
 PYTHON ?= python3
 BIN = .venv/bin
 # nbgrader looks for alembic on the PATH.
@@ -8,7 +9,11 @@ SAMPLE = sample_course
 ASSIGNMENT = 08_tinybert_fine_tuning
 STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 
-.PHONY: demo test lab release clean
+# Tests that start no kernel.
+QUICK = $(addprefix tests/, test_data.py test_training_loop.py test_one_verdict.py) \
+    $(addprefix tests/grading/, test_answers.py test_read.py test_restore.py test_score.py test_report.py test_page.py)
+
+.PHONY: demo check test lab release clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,8 +27,14 @@ demo: .venv/installed
 	cd $(SAMPLE) && nbgrader export --log-level=ERROR
 	cd $(SAMPLE) && autograder report
 
+check: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK)
+
 test: .venv/installed
 	$(BIN)/ruff check
+	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: .venv/installed

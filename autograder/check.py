@@ -6,18 +6,21 @@ the verdict is reached outside the student's process: see `lessons.Lesson.examin
 
 import functools
 import os
+from collections.abc import Callable
+from typing import Any
 
-from .verdict import CheckFailed
+from .evidence import Evidence
+from .verdict import CheckFailed, Verdict
 
 SEED = 8  # of the students' own checks
 
 
-def grading():
+def grading() -> bool:
     """Whether this notebook is being graded."""
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
 
 
-def check(function):
+def check(function: Callable[..., Verdict | Evidence]) -> Callable[..., Verdict | Evidence | None]:
     """Decorate function(*arguments, seed), which returns Evidence while `grading()`, else a Verdict.
 
     The check takes two more arguments. seed: of the hidden test, `seed="secret"`; without it, it is the
@@ -26,10 +29,13 @@ def check(function):
     """
 
     @functools.wraps(function)
-    def checked(*arguments, seed=None, points=None):
+    def checked(
+        *arguments: Any, seed: int | str | None = None, points: float | None = None
+    ) -> Verdict | Evidence | None:
         if grading():
             return None if seed is None else function(*arguments, seed=seed)
         verdict = function(*arguments, seed=SEED if seed is None else seed)
+        assert isinstance(verdict, Verdict), verdict
         verdict = verdict if points is None else verdict.out_of(points)
         if verdict.findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
             raise CheckFailed(verdict)  # `nbgrader validate` shows nothing else

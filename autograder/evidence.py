@@ -2,6 +2,12 @@
 
 import json
 from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 MIME_TYPE = "application/vnd.autograder.evidence+json"
 LARGEST = 10_000_000  # characters
@@ -14,32 +20,32 @@ class Malformed(ValueError):
 class Evidence:
     """A record, to be shown as the result of a test cell."""
 
-    def __init__(self, record):
+    def __init__(self, record: object) -> None:
         self.record = record
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self.record).__name__} for the grader"
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # As one string: a loss may be NaN, which a notebook's own JSON cannot hold.
         return {"text/plain": repr(self), MIME_TYPE: json.dumps(self.record, default=vars)}
 
 
-def read(text, kind):
+def read(text: object, kind: type[T]) -> T:
     """Return the record of class `kind` that a JSON text describes. Raises Malformed."""
     from pydantic import ValidationError
 
     if not isinstance(text, str) or len(text) > LARGEST:
         raise Malformed("there is none" if text is None else "it is too large, or no text")
     try:
-        return adapter(kind).validate_json(text, strict=True)
+        return cast(T, adapter(cast(Any, kind)).validate_json(text, strict=True))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise Malformed(f"{'.'.join(map(str, first['loc'][:4]))}: {first['msg']}") from None
 
 
 @cache
-def adapter(kind):
+def adapter(kind: Any) -> "TypeAdapter[Any]":
     """Return what reads a record of class `kind`: it takes longer to make than to use."""
     from pydantic import TypeAdapter
 

@@ -10,9 +10,12 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .verdict import Verdict
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 GROUP = "autograder.lessons"
 KEY = "autograder"  # of a notebook's metadata
@@ -67,7 +70,7 @@ def installed() -> list[Lesson]:
     return found
 
 
-def lesson_of(notebook) -> Lesson:
+def lesson_of(notebook: "NotebookNode") -> Lesson:
     """Return the lesson that a notebook names. Raises LookupError if there is no such lesson."""
     return named(notebook.metadata.get(KEY, {}).get("lesson"))
 
@@ -79,10 +82,14 @@ def named(name: str | None) -> Lesson:
         return Lesson()
     try:
         if ":" in name:
-            return pkgutil.resolve_name(name)
-        return entry_points(group=GROUP)[name].load()
+            found = pkgutil.resolve_name(name)
+        else:
+            found = entry_points(group=GROUP)[name].load()
     except (ImportError, AttributeError, ValueError, KeyError) as error:
         raise LookupError(
             f"The notebook's metadata names the lesson `{name}` (`autograder.lesson`), and there is none of "
             f"that name ({type(error).__name__}: {error})."
         ) from error
+    if not isinstance(found, Lesson):
+        raise LookupError(f"`{name}`, which the notebook's metadata names as its lesson, is no Lesson.")
+    return found

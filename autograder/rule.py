@@ -3,6 +3,11 @@
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+Said = (
+    tuple[str, str] | tuple[str, str, float]
+)  # what was observed, why that matters, points if not the usual
 
 
 @dataclass
@@ -33,15 +38,15 @@ class Rule:
     else None.
     """
 
-    def __init__(self, function: Callable, points: float, expected: str, hint: str):
+    def __init__(self, function: Callable[..., Said | None], points: float, expected: str, hint: str):
         functools.update_wrapper(self, function)
         self.function, self.name = function, function.__name__
         self.points, self.expected, self.hint = points, expected, hint
 
-    def __call__(self, *seen) -> Finding | None:
+    def __call__(self, *seen: Any) -> Finding | None:
         """Return the Finding in what was seen, or None."""
         said = self.function(*seen)
-        return said and self.broken(*said)
+        return self.broken(*said) if said else None
 
     def broken(self, observed: str, why: str, points: float | None = None) -> Finding:
         """Return the Finding that the rule is broken."""
@@ -49,7 +54,7 @@ class Rule:
         return Finding(self.name, points, observed, self.expected, why, self.hint)
 
 
-def rule(points: float, expected: str, hint: str) -> Callable[[Callable], Rule]:
+def rule(points: float, expected: str, hint: str) -> Callable[[Callable[..., Said | None]], Rule]:
     """Make a Rule of the function below, with its name."""
     return lambda function: Rule(function, points, expected, hint)
 

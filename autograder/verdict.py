@@ -4,6 +4,7 @@ import html
 import re
 import textwrap
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from .rule import Finding
 
@@ -14,12 +15,12 @@ MARK = "application/vnd.autograder.mark+json"
 class CheckFailed(AssertionError):
     """Raised where only an exception's message is shown, as by `nbgrader validate`."""
 
-    def __init__(self, verdict):
+    def __init__(self, verdict: "Verdict") -> None:
         # `nbgrader validate` cuts lines at 90 characters.
         lines = (textwrap.fill(line, 80) for line in str(verdict).splitlines())
         super().__init__("\n".join(lines))
 
-    def _render_traceback_(self):
+    def _render_traceback_(self) -> list[str]:
         # IPython's hook: the sentence is what helps here, not the line that raised.
         return str(self).splitlines()
 
@@ -34,32 +35,32 @@ class Verdict:
     marks: list[str] = field(default_factory=list)  # sentences for a person; they take nothing
 
     @property
-    def points(self):
+    def points(self) -> float:
         """max_points less what the findings take off, never below zero."""
         return float(round(max(0, self.max_points - sum(finding.points for finding in self.findings)), 2))
 
-    def out_of(self, points):
+    def out_of(self, points: float) -> "Verdict":
         """Return the same verdict for a check that is worth other points: a finding keeps its share."""
         share = points / self.max_points
         findings = [replace(finding, points=finding.points * share) for finding in self.findings]
         return Verdict(self.check, points, findings, self.marks)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.points)
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = f"{self.check}: {self.points:g} of {self.max_points:g} points."
         return "\n".join([head, *map(str, self.findings)])
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/plain": repr(self), "text/html": self.as_html(), MIME_TYPE: self.as_dict()}
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data."""
         return {"check": self.check, "points": self.points, "max_points": self.max_points,
                 "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
 
-    def as_html(self):
+    def as_html(self) -> str:
         """Return the verdict as a box; told apart by sign and words, not by colour alone."""
         sign, colour = ("✓", "#009E73") if not self.findings else ("✗", "#D55E00")
         head = f"{sign} {self.check}: {self.points:g} of {self.max_points:g} points"
@@ -74,13 +75,13 @@ class Verdict:
         )
 
 
-def mark(sentence):
+def mark(sentence: str) -> dict[str, str]:
     """Return what asks a person to look at a cell, as a MIME bundle."""
     text = f"For a look by a person: {sentence}"
     box = f"<div role='note' style='border-left:5px solid #CC79A7;padding:.5em 1em'>{html.escape(text)}</div>"
     return {"text/plain": text, "text/html": box, MARK: sentence}
 
 
-def markup(text):
+def markup(text: str) -> str:
     """Escape text for HTML; what stands between backticks becomes code."""
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text, quote=False))

@@ -99,6 +99,14 @@ def courses(tmp_path_factory, release, solution):
     return found
 
 
+def asked_for(request, known):
+    """Return those of {name: ...} that the selected tests of this module are about; all where none is named."""
+    items = [item for item in request.session.items if item.module is request.module]
+    params = [item.callspec.params for item in items if hasattr(item, "callspec")]
+    named = {each["name"] for each in params if "name" in each}
+    return {name: value for name, value in known.items() if name in named} or known
+
+
 def contents(folder):
     """Return {path: bytes} of every file below `folder`."""
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -2,6 +2,7 @@
 
 import pytest
 from catalogue import catalogue, graded
+from conftest import asked_for
 from verdicts import verdicts
 
 ANSWERS = catalogue()
@@ -10,13 +11,14 @@ AT_HOME = dict(list(ANSWERS.items())[::8])
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return graded(tmp_path_factory.mktemp("catalogue") / "course", ANSWERS, "autograder", "grade")
+def results(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("catalogue") / "course"
+    return graded(folder, asked_for(request, ANSWERS), "autograder", "grade")
 
 
 @pytest.fixture(scope="module")
-def at_home():
-    return {name: home for name, home, _ in verdicts(AT_HOME, seeds=())}
+def at_home(request):
+    return {name: home for name, home, _ in verdicts(asked_for(request, AT_HOME), seeds=())}
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -2,7 +2,7 @@
 
 import pytest
 from catalogue import Answer, graded
-from conftest import ROOT
+from conftest import ROOT, asked_for
 
 FOLDER = ROOT / "tests" / "tampering"
 TAMPERING = {
@@ -13,8 +13,9 @@ TAMPERING = {
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return graded(tmp_path_factory.mktemp("tampered") / "course", TAMPERING, "autograder", "grade")
+def results(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tampered") / "course"
+    return graded(folder, asked_for(request, TAMPERING), "autograder", "grade")
 
 
 @pytest.mark.parametrize("name", TAMPERING)

@@ -25,19 +25,19 @@ class Plan:
     weight_decay: float = WEIGHT_DECAY
 
     @property
-    def num_epochs(self):
-        return NUM_EPOCHS if self.default_epochs else self.epochs
+    def num_epochs(self) -> int:
+        return NUM_EPOCHS if self.epochs is None else self.epochs
 
     @property
-    def default_epochs(self):
+    def default_epochs(self) -> bool:
         return self.epochs is None
 
     @property
-    def batches(self):
+    def batches(self) -> int:
         return -(-self.examples // self.batch_size)
 
 
-def trials(seed):
+def trials(seed: int | str) -> list[Plan]:
     """Return the Plans of a check of the training loop.
 
     The first has batches as large as the lesson's, the second half as many as the lesson has, and
@@ -58,7 +58,7 @@ def trials(seed):
 
 
 @lru_cache(maxsize=256)  # two checks of an optimizer ask for those of all its parameters
-def gradients(seed, name, count):
+def gradients(seed: int | str, name: str, count: int) -> tuple[tuple[float, ...], ...]:
     """Return a parameter's gradients in each step of the check of the optimizer, none of them zero."""
     draw = random.Random(f"{seed} {name}")
     return tuple(

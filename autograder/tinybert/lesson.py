@@ -2,8 +2,13 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
 LEARNING_RATE = 2.5e-3
 WEIGHT_DECAY = 0.01
@@ -31,14 +36,14 @@ DATASET = os.environ.get("LESSON_DATASET")  # e.g. stanfordnlp/sst2
 class HubUnreachable(OSError):
     """A checkpoint or data set was asked for by name and the hub did not answer."""
 
-    def __init__(self, kind, name, variable):
+    def __init__(self, kind: str, name: str, variable: str) -> None:
         super().__init__(
             f"The {kind} '{name}' could not be loaded from the hub. Check the name and your "
             f"connection, or unset {variable} and restart the kernel to use the embedded {kind}."
         )
 
 
-def data_folder():
+def data_folder() -> Path:
     """Return the folder `data/`: beside the package in a clone or zip, inside it in a wheel.
 
     Raises FileNotFoundError where neither holds the data.
@@ -52,7 +57,7 @@ def data_folder():
     )
 
 
-def load_reviews():
+def load_reviews() -> "DatasetDict":
     """Return the reviews as a DatasetDict: splits train, validation, test; columns text, label.
 
     label is 0 for a negative and 1 for a positive review. Raises HubUnreachable where
@@ -80,25 +85,25 @@ def load_reviews():
     return hub
 
 
-def read_reviews(split):
+def read_reviews(split: str) -> list[dict[str, Any]]:
     """Return the rows of data/reviews/SPLIT.csv as a list of {"text": str, "label": int}."""
     with open(data_folder() / "reviews" / f"{split}.csv", encoding="utf-8", newline="") as file:
         return [{"text": row["text"], "label": int(row["label"])} for row in csv.DictReader(file)]
 
 
-def general_sentences():
+def general_sentences() -> list[str]:
     """Return sentences of general English that are in no training data, for measuring retention."""
     return (data_folder() / "tinybert" / "held_out_sentences.txt").read_text().splitlines()
 
 
-def load_tokenizer():
+def load_tokenizer() -> Any:
     """Return the tokenizer of the checkpoint. Raises HubUnreachable, as load_tinybert does."""
     from transformers import AutoTokenizer
 
     return _from_pretrained(AutoTokenizer)
 
 
-def load_tinybert():
+def load_tinybert() -> Any:
     """Return TinyBERT for two classes, in float32, with a classifier that has learnt nothing yet.
 
     Raises HubUnreachable where LESSON_CHECKPOINT names a model that cannot be fetched.
@@ -110,7 +115,7 @@ def load_tinybert():
     return _from_pretrained(AutoModelForSequenceClassification, num_labels=2, dtype=torch.float32)
 
 
-def _from_pretrained(factory, **settings):
+def _from_pretrained(factory: Any, **settings: Any) -> Any:
     with _quiet():
         if CHECKPOINT is None:
             return factory.from_pretrained(data_folder() / "tinybert", local_files_only=True, **settings)
@@ -121,7 +126,7 @@ def _from_pretrained(factory, **settings):
 
 
 @contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Keep transformers from reporting the new classifier as missing, which would look like an error."""
     from transformers.utils import logging
 

@@ -1,6 +1,7 @@
 """What the collecting room hands to the judging room: plain data, no tensors, no opinions."""
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from .lesson import LEARNING_RATE
 
@@ -11,7 +12,7 @@ class ParameterGroup:
 
     names: list[str]
     foreign: int  # tensors that are no parameter of the lesson's model
-    settings: dict  # lr, weight_decay, ... as far as they are numbers or booleans
+    settings: dict[str, Any]  # lr, weight_decay, ... as far as they are numbers or booleans
 
 
 @dataclass
@@ -46,8 +47,8 @@ class Forward:
     training: bool
     dropout: bool  # all its layers are in training mode too, with the probabilities they came with
     grad_enabled: bool
-    input_ids: str  # "right", "missing", "other"
-    attention_mask: str  # "right", "missing", "ones", "other"
+    input_ids: Literal["right", "missing", "other"]
+    attention_mask: Literal["right", "missing", "ones", "other"]
     labels: str  # "right", "missing", "float", "other", or the argument they landed in
     weights_kept: bool  # they are as the last step left them
     some_dropout: bool = False  # at least one of its dropout layers is in training mode
@@ -60,7 +61,7 @@ class Backward:
     """Gradients began to flow back into the output of a forward call."""
 
     forward: int  # position among the trial's forward calls
-    of: str  # "loss": the model's own; "logits": a loss computed elsewhere
+    of: Literal["loss", "logits"]  # "loss": the model's own; "logits": a loss computed elsewhere
     scale: float  # d(what was differentiated) / d(model's loss)
     left_over: bool  # gradients of earlier batches were still there
     plain: bool = False  # it is the cross-entropy that the model would have computed
@@ -73,9 +74,9 @@ class Step:
     """An optimizer took a step."""
 
     passed_optimizer: bool
-    gradients: str  # "some", "zero", "none"
+    gradients: Literal["some", "zero", "none"]
     norm: float  # of all gradients of the parameters handed over unfrozen
-    settings: dict[str, list]  # those no longer as they were handed in: {"lr": [before, now]}
+    settings: dict[str, list[Any]]  # those no longer as they were handed in: {"lr": [before, now]}
     own_gradients: bool | None = None  # they are its batch's, clipped at most; None: not looked at
     clipped: bool = False  # they are smaller than backward() left them, or than its batch's
     forgot: bool = False  # what the optimizer remembered of earlier steps was gone
@@ -98,8 +99,8 @@ class Trial:
     returned_type: str = "NoneType"
     printed: str = ""
     weights_kept: bool = True  # at the end, they are as the last step left them
-    settings: dict[str, list] = field(default_factory=dict)  # as a Step's, at the end
-    outside: dict[str, list] = field(default_factory=dict)  # the same of the notebook's own optimizer
+    settings: dict[str, list[Any]] = field(default_factory=dict)  # as a Step's, at the end
+    outside: dict[str, list[Any]] = field(default_factory=dict)  # the same of the notebook's own optimizer
     frozen_changed: list[str] = field(default_factory=list)
     flags_changed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)  # parameters that the model no longer has
@@ -123,13 +124,13 @@ class RunRecord:
     error: str | None = None  # what stopped it: "ValueError: ..."
     has_optimizer: bool = True  # what was handed to the loop is one
     optimizer_failed: bool = False  # the error was raised in its own step()
-    settings: dict[str, list] = field(default_factory=dict)  # of the optimizer, as a Trial's
+    settings: dict[str, list[Any]] = field(default_factory=dict)  # of the optimizer, as a Trial's
     frozen_changed: list[str] = field(default_factory=list)
     flags_changed: list[str] = field(default_factory=list)
     in_evaluation: int = 0  # training steps with the model in evaluation mode
     step_losses: list[float] = field(default_factory=list)
     batch_sizes: list[int] = field(default_factory=list)
-    each_epoch: list = field(default_factory=list)  # what the notebook measured after each
+    each_epoch: list[Any] = field(default_factory=list)  # what the notebook measured after each
 
 
 @dataclass

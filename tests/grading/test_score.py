@@ -12,6 +12,7 @@ from autograder.lessons import Lesson
 from autograder.rule import Finding
 from autograder.tinybert import LESSON as TINYBERT
 from autograder.tinybert.examiner import Examiner
+from autograder.tinybert.records import Forward, TrainingRecord, Trial
 
 
 class Convinced(Examiner):
@@ -80,6 +81,16 @@ def test_what_is_no_record_earns_nothing_and_is_marked(text):
     data = result.data[verdict.MIME_TYPE]
     assert data["points"] == 0 and [f["rule"] for f in data["findings"]] == ["evidence"]
     assert mark.data[verdict.MARK] == data["findings"][0]["observed"]
+
+
+@pytest.mark.parametrize("name", ["input_ids", "attention_mask"])
+def test_a_word_that_no_collector_uses_is_no_evidence(name):
+    words = {"input_ids": "right", "attention_mask": "right", name: "banana"}
+    call = Forward(True, [0], 1, True, True, True, **words, labels="right", weights_kept=True)
+    record = TrainingRecord(True, "function", [Trial(3, False, 10, 3, events=[call])])
+    text = evidence.Evidence(record)._repr_mimebundle_()[evidence.MIME_TYPE]
+    data = scored([shown(evidence.MIME_TYPE, text)], Examiner({}, 1))[0].data[verdict.MIME_TYPE]
+    assert data["points"] == 0 and "No evidence can be read" in data["findings"][0]["observed"]
 
 
 def test_an_error_becomes_one_sentence():

@@ -81,7 +81,9 @@ def unlike(trial: Trial, right: Trial):
 
 
 def optimizer_doubts(record: OptimizerRecord, right: OptimizerRecord) -> list[str]:
-    """Return a sentence if the optimizer was not watched on the model that the set-up made."""
+    """Return a sentence if the optimizer was not watched, or not on the model that the set-up made."""
+    if record.is_optimizer and not record.movements and not record.error:
+        return ["The optimizer's steps could not be watched: it is judged by what it says of itself."]
     names = [name for name in right.movements if name.startswith("bert.")]  # the rest is drawn anew
     start = {n: m.values[0] for n, m in record.movements.items()}
     if record.left_by_setup != right.left_by_setup:
