@@ -1,7 +1,7 @@
-"""The autograder of notebook 08.
+"""Grading of notebooks in warm, locked-in kernels, and the lesson of notebook 08.
 
-`lesson` loads what the notebook needs, `collect` runs the student's code and records it,
-`judge` turns records into findings, `checks` joins the two. `grading` is the instructor's
-side; students do not get it. This file imports nothing, so that nbgrader's commands need not
-wait for torch.
+`kernels` starts kernels and `grading` plugs into nbgrader: they know no lesson, and ask what `lessons`
+says. `tinybert` is one. `check`, `evidence`, `rule` and `verdict` are what both sides speak of. Students
+do not get `kernels` and `grading`. This file imports nothing, so that nbgrader's commands need not wait
+for torch.
 """

@@ -38,6 +38,8 @@ class Lesson:
     preload: Sequence[str] = ()  # modules that its kernels find imported
     defines: Mapping[str, str] = {}  # {answer's grade id: rule that is broken where it has not run}
 
+    release: Sequence[str] = ()  # patterns of the project's files that students get beside the notebook
+
     @property
     def files(self) -> Sequence[str]:
         """Paths of files and folders that its kernels may read, and that a grade depends on."""

@@ -197,8 +197,9 @@ class Release(Command):
     description = "Pack the students' zip: notebook, data, and what the test cells import."
 
     def run(self, assignment):
-        notebook = Path(self.coursedir.release_directory, assignment)
-        names = release.pack(Path("."), Path("release.zip"), notebook)
+        self.coursedir.assignment_id = assignment
+        notebooks = Path(self.coursedir.release_directory, assignment)
+        names = release.pack(Path("."), Path("release.zip"), notebooks, solution.lessons(self.coursedir))
         print(f"release.zip: {len(names)} files.")
 
 

@@ -102,8 +102,9 @@ class Grade(Autograde):
             raise InstallationFault("A submission is graded as a whole: leave --notebook out.")
         with chdir(self.course.root):
             solution.must_run(self.course, self.config)
-            self.init_notebooks()
-            self.convert_notebooks()
+            with self.state.held():
+                self.init_notebooks()
+                self.convert_notebooks()
 
     def convert_notebooks(self):
         """Grade every submission that is new or changed; with --force, every one."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 README = """\
-# TinyBERT fine-tuning: the lesson
+# {name}
 
     python -m venv .venv
     .venv/bin/pip install -e .
@@ -15,29 +15,20 @@ once it is installed. Hand in the notebook, under its own name.
 """
 
 # Everything else stays with the instructor: solutions, hidden tests, the grading side.
-CONTENT = (
-    "LICENSE",
-    "pyproject.toml",
-    "autograder/*.py",
-    "autograder/tinybert/**/*.py",
-    "data/reviews/*",
-    "data/tinybert/*.json",
-    "data/tinybert/*.safetensors",
-    "data/tinybert/*.txt",
-    "data/tinybert/README.md",
-    "data/tinybert/*.png",
-)
+CONTENT = ("LICENSE", "pyproject.toml", "autograder/*.py")
 
 
-def pack(root, target, notebooks):
-    """Write the students' zip of the project in `root` to `target`; return the names in it.
+def pack(root, target, notebooks, lessons):
+    """Write the students' zip of an assignment to `target`; return the names in it.
 
-    notebooks: path of the assignment's released folder, from the root.
+    root: of the project; notebooks: path from there to the assignment's released folder; lessons: the
+    Lessons of its notebooks.
     """
-    patterns = [*CONTENT, f"{notebooks}/*.ipynb"]
-    paths = sorted(path for pattern in patterns for path in Path(root).glob(pattern))
+    name = Path(notebooks).name
+    patterns = {*CONTENT, f"{notebooks}/*.ipynb", *(path for lesson in lessons for path in lesson.release)}
+    paths = sorted({path for pattern in patterns for path in Path(root).glob(pattern)})
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
-        archive.writestr("tinybert-lesson/README.md", README.format(notebooks=notebooks))
+        archive.writestr(f"{name}/README.md", README.format(name=name, notebooks=notebooks))
         for path in paths:
-            archive.write(path, Path("tinybert-lesson") / path.relative_to(root))
+            archive.write(path, Path(name) / path.relative_to(root))
         return archive.namelist()

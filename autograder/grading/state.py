@@ -2,7 +2,12 @@
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .faults import InstallationFault
 
 FOLDER = ".autograder"
 
@@ -22,6 +27,18 @@ class State:
             self.evidence = dict(found["evidence"])
         except (OSError, ValueError, KeyError, TypeError):
             self.not_graded, self.solution, self.evidence = {}, None, {}
+
+    @contextmanager
+    def held(self):
+        """Keep other runs on this assignment out. Raises InstallationFault where one is under way."""
+        self.path.parent.mkdir(exist_ok=True)
+        try:
+            with FileLock(self.path.with_suffix(".lock"), timeout=0):
+                yield
+        except Timeout:
+            raise InstallationFault(
+                f"Another `autograder grade` is at work on {self.path.stem}: wait for its end, or stop it."
+            ) from None
 
     def save(self):
         """Write the file, as a whole or not at all. Raises OSError where the course cannot be written to."""

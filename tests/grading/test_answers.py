@@ -9,6 +9,7 @@ from conftest import ASSIGNMENT, ROOT
 
 from autograder.grading import answers
 from autograder.grading import release as pack
+from autograder.tinybert import LESSON
 
 TEXT = """# name
 
@@ -46,8 +47,8 @@ def test_an_unknown_cell_is_an_error(release):
 
 
 def test_zip_holds_what_students_need_and_no_more(tmp_path):
-    names = pack.pack(ROOT, tmp_path / "release.zip", Path("notebooks", ASSIGNMENT))
-    short = {name.removeprefix("tinybert-lesson/") for name in names}
+    names = pack.pack(ROOT, tmp_path / "release.zip", Path("notebooks", ASSIGNMENT), [LESSON])
+    short = {name.removeprefix(f"{ASSIGNMENT}/") for name in names}
     assert {
         "README.md", "pyproject.toml", "autograder/tinybert/checks.py", "autograder/tinybert/judge/training.py",
         "data/reviews/train.csv", "data/tinybert/model.safetensors",

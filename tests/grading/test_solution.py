@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from bad_inputs import LOOP, OPTIMIZER, TEST, cell
 from conftest import ASSIGNMENT, RELEASE, ROOT, Course
+from filelock import FileLock
 from nbgrader.api import Gradebook
 
 NOTEBOOK = Path(ASSIGNMENT, RELEASE.name)
@@ -174,6 +175,13 @@ def test_the_solution_is_graded_once(light):
     assert status == 0 and "graded already" not in printed  # another solution: everybody again
     status, printed = light.run("autograder", "grade")
     assert "3 submissions are graded already" in printed
+
+
+def test_two_runs_at_once_are_kept_apart(light):
+    (light.folder / ".autograder").mkdir(exist_ok=True)
+    with FileLock(light.folder / ".autograder" / f"{ASSIGNMENT}.lock"):
+        refused(light, "Another `autograder grade` is at work", "wait")
+    assert light.run("autograder", "grade")[0] == 0
 
 
 def test_a_source_that_is_not_the_release_is_said(light):
