@@ -25,7 +25,7 @@ class ScoreCells(NbGraderPreprocessor):
     """
 
     solution = Dict(
-        None, allow_none=True,
+        default_value=None, allow_none=True,
         help="Of the solution, {notebook: {grade id: evidence}}; None for itself, whose evidence stays.",
     ).tag(config=True)  # fmt: skip
 

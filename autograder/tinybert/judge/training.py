@@ -127,7 +127,9 @@ def unseen(record: TrainingRecord):
         )
 
 
-@rule(6, "a loop that runs to its end, with any model, loader, optimizer and number of epochs.", HINTS)
+@rule(
+    6, "a loop that runs to its end as `train_tinybert(model, train_loader, optimizer, num_epochs=3)`.", HINTS
+)
 def runs(trial: Trial, points=6):
     """The loop runs to its end."""
     return f"`train_tinybert` stopped with {trial.error}.", explain_error(trial.error), points
