@@ -16,6 +16,9 @@ from conftest import ASSIGNMENT, RELEASE, ROOT, Course
 from filelock import FileLock
 from nbgrader.api import Gradebook
 
+from autograder.grading.state import State
+from autograder.tinybert.lesson import CHECKS
+
 NOTEBOOK = Path(ASSIGNMENT, RELEASE.name)
 
 
@@ -106,6 +109,8 @@ def test_a_missing_model_grades_nobody_and_once_it_is_back_everybody_rightly(che
     assert {student: list(row.points.values()) for student, row in checkout.rows().items()} == {
         "student-0000": [3, 0, 6, 3], "student-0001": [1, 2, 6, 3], "student-0002": [3, 2, 4, 3],
     }  # fmt: skip
+    # Without what the solution left, nobody could be marked for a look.
+    assert State(checkout.folder, ASSIGNMENT).evidence[ASSIGNMENT].keys() == CHECKS.keys()
     model.unlink()  # what is graded stays as it is, though nothing new can be
     refused(checkout, "model.safetensors", before=3)
     assert all(row.graded for row in checkout.rows().values())
