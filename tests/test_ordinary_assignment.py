@@ -108,6 +108,7 @@ def test_the_report_says_what_went_wrong(course):
     status, _ = course.run("autograder", "report", ORDINARY)
     mistakes = {student: row.mistakes for student, row in course.rows(ORDINARY).items()}
     assert status == 0 and "Loss curves" not in (course.folder / "report.html").read_text()
+    assert (course.folder / f"report-{ORDINARY}.html").read_text() == (course.folder / "report.html").read_text()
     assert mistakes["right"] == []
     assert mistakes["sum-in-place-of-mean"] == ["`test_mean` stopped with AssertionError"]
     assert mistakes["raises"][0] == "`test_mean` stopped with KeyError: 'no'"

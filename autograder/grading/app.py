@@ -183,12 +183,18 @@ class Report(Command):
 
 
 def write_report(coursedir, assignment):
-    """Write report.html to the course's root folder; return what it shows."""
+    """Write report.html to the course's root folder; return what it shows.
+
+    It is of the last assignment; where a course has several, each has one that stays, report-NAME.html.
+    """
     found = patiently(report.rows, coursedir, assignment)
-    partial = Path(".report.partial")  # never half a page
-    partial.write_text(page(assignment, *found), encoding="utf-8")
-    partial.replace("report.html")
-    print("report.html: the class on one page.")
+    text = page(assignment, *found)
+    own = [f"report-{assignment}.html"] if len(assignments(coursedir)) > 1 else []
+    for name in ["report.html", *own]:
+        partial = Path(".report.partial")  # never half a page
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(name)
+        print(f"{name}: the class on one page.")
     return found
 
 
