@@ -220,7 +220,7 @@ def test_remarks_are_no_mistakes(tmp_path):
     notes = {"remarks": ["Its name was another."], "sandbox": False, "limits": ["Refused: x"]}
     lay(tmp_path, "autograded", "ada", {f"{LESSON}.ipynb": graded(notes, [test])})
     row = by_student(course)["ada"]
-    assert (row.remarks, row.mistakes) == (["Its name was another."], ["It broke."])
+    assert (row.remarks, row.mistakes) == (["Its name was another."], ["`test_one` stopped with E: It broke."])
     assert row.sandbox is False and row.said == row.remarks + row.mistakes
 
 
