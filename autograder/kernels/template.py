@@ -14,10 +14,12 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 
 from . import sandbox
 
+ENDING = 5  # seconds that threads may take to end when the cells have run
 OWN = {"HOME", "TMPDIR", "TOKENIZERS_PARALLELISM"}  # environment variables that each process has its own of
 
 
@@ -120,6 +122,10 @@ def run(cells, env, cwd, seconds, report, home):
             write(report, failed=[name, f"{type(error).__name__}: {error}"])
             os._exit(0)
     sys.stdout, sys.stderr = before
+    # Those of an executor that was shut down, as loading a model uses one, are gone in a moment.
+    until = time.monotonic() + ENDING
+    while threading.active_count() > 1 and time.monotonic() < until:
+        time.sleep(0.02)
     if threading.active_count() > 1 or torch and torch.get_num_threads() > 1:
         raise NotShared("the cells start threads")
     gc.collect()

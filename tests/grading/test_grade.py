@@ -125,7 +125,10 @@ def test_what_is_missing_from_the_gradebook_is_graded(light):
 
 def test_ctrl_c_keeps_what_is_graded(tmp_path):
     course = Course(classes.course(tmp_path / "light", 80, light=True))
+    # Tests that run side by side ignore Ctrl-C, and what they start would, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = course.start("autograder", "grade", ASSIGNMENT, start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     while not times(course) and process.poll() is None:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does it: to all of its processes
