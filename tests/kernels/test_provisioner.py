@@ -151,7 +151,7 @@ def test_kernels_behind_one_set_up_do_not_see_each_other(kernel):
         "%matplotlib inline",
         "!true",
         "import asyncio; await asyncio.sleep(0)",
-        "import threading, time; threading.Thread(target=time.sleep, args=(5,), daemon=True).start()",
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
         "import torch; torch.set_num_threads(2)",
         "open('left', 'w').write('x')",
         "import os; os.chdir('/')",
