@@ -41,7 +41,6 @@ lab: .venv/installed
 	$(BIN)/jupyter lab $(STUDENT)
 
 release: .venv/installed
-	$(BIN)/nbgrader generate_assignment $(ASSIGNMENT) --log-level=WARN
 	$(BIN)/autograder release
 
 clean:

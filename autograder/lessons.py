@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .verdict import Verdict
@@ -38,11 +39,14 @@ class Lesson:
     preload: Sequence[str] = ()  # modules that its kernels find imported
     defines: Mapping[str, str] = {}  # {answer's grade id: rule that is broken where it has not run}
 
-    release: Sequence[str] = ()  # patterns of the project's files that students get beside the notebook
+    @property
+    def release(self) -> Sequence[Path]:
+        """Files of this package that students get beside the notebook and `files`."""
+        return ()
 
     @property
     def files(self) -> Sequence[str]:
-        """Paths of files and folders that its kernels may read, and that a grade depends on."""
+        """Folders with the lesson's data: its kernels may read them, and a grade depends on them."""
         return ()
 
     def examiner(self, solution: Mapping[str, str], seed: int) -> Examiner:

@@ -58,6 +58,28 @@ def assignments(course):
     return {path.parent.name for path in Path(pattern).parent.glob("*/*.ipynb")}
 
 
+class NewCourse(NbGrader):
+    name = "autograder-new-course"
+    description = "Make a course in a new folder: configuration and source notebook."
+    examples = "autograder new-course my_course"
+    flags = {}
+
+    @default("log_level")
+    def _log_level_default(self):
+        return logging.ERROR  # that there is no configuration here yet is no news
+
+    def start(self):
+        super().start()
+        if len(self.extra_args) != 1:
+            self.fail("Name the folder of the new course, and nothing else: autograder new-course my_course")
+        folder = Path(self.extra_args[0])
+        try:
+            release.new_course(folder)
+        except InstallationFault as error:
+            self.fail(str(error))
+        print(f"{folder}/: a course. There, `autograder release` makes what students get, `autograder grade` grades.")
+
+
 class SampleClass(NbGrader):
     name = "autograder-sample-class"
     description = "Make a course of its own, in a new folder, with the sample class as its students."
@@ -200,12 +222,17 @@ def write_report(coursedir, assignment):
 
 class Release(Command):
     name = "autograder-release"
-    description = "Pack the students' zip: notebook, data, and what the test cells import."
+    description = "Make the students' notebook and their zip: notebook, data, and what the test cells import."
 
     def run(self, assignment):
         self.coursedir.assignment_id = assignment
         notebooks = Path(self.coursedir.release_directory, assignment)
-        names = release.pack(Path("."), Path("release.zip"), notebooks, solution.lessons(self.coursedir))
+        try:
+            solution.must_exist(self.coursedir)
+            solution.generate(self, self.coursedir)
+            names = release.pack("release.zip", notebooks, solution.lessons(self.coursedir))
+        except InstallationFault as error:
+            self.fail(str(error))
         print(f"release.zip: {len(names)} files.")
 
 
@@ -215,6 +242,7 @@ class Autograder(NbGrader):
     name = "autograder"
     description = "Tools for instructors beside `nbgrader` itself."
     subcommands = {
+        "new-course": (NewCourse, NewCourse.description),
         "sample-class": (SampleClass, SampleClass.description),
         "grade": (GradeClass, GradeClass.description),
         "report": (Report, Report.description),

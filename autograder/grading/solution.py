@@ -60,7 +60,7 @@ def key(course, config):
     digest = hashlib.sha256()
     for step in (course.source_directory, course.release_directory):
         add_folder(digest, course.format_path(step, ".", course.assignment_id), course.ignore)
-    add_folder(digest, PACKAGE, ["__pycache__", "data"])
+    add_folder(digest, PACKAGE, ["__pycache__", "data", "course"])
     for path in sorted({path for lesson in lessons(course) for path in lesson.files}):
         add_folder(digest, path, ["__pycache__", "build", "*.png", "*.md"])
     settings = sorted(item for item in os.environ.items() if item[0].startswith("LESSON_"))

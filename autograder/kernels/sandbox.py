@@ -33,6 +33,9 @@ SYSTEM = (
     "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/sys/fs/cgroup", "/dev/random", "/dev/urandom",
 )  # fmt: skip
 
+# A wheel's copy of the course, solutions included, lies among the libraries.
+HIDDEN = str(Path(__file__).parent.parent / "course")
+
 NO_PROCESS = ("fork", "vfork", "execve", "execveat")
 # Signals to others, their memory, and ways round this filter (io_uring does I/O without calls).
 NO_OTHERS = (
@@ -95,6 +98,16 @@ def may_read(limits):
     return [path for path in (*SYSTEM, *python, *limits.readable, *limits.writable) if os.path.exists(path)]
 
 
+def beside(hidden, path):
+    """Yield `path`; if `hidden` lies below it, all that does not lead there in its place."""
+    if not os.path.exists(hidden) or not lies_in(os.path.realpath(hidden), [os.path.realpath(path)]):
+        yield path
+    elif os.path.realpath(path) != os.path.realpath(hidden):
+        for entry in os.scandir(path):
+            if not entry.is_symlink():  # what it leads to has a rule of its own
+                yield from beside(hidden, entry.path)
+
+
 def lies_in(name, folders):
     """Whether a path is one of `folders` or below one; all of them are real paths."""
     return any(name == folder or name.startswith(folder + os.sep) for folder in folders)
@@ -114,7 +127,9 @@ def restrict(limits):
     everything = landlockpy.fs_for_abi(landlockpy.abi_version())
     with landlockpy.Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as ruleset:
         for path in may_read(limits):
-            ruleset.allow_path(path, read if os.path.isdir(path) else AccessFS.READ_FILE | AccessFS.EXECUTE)
+            ruleset.allow_path(path, AccessFS.READ_DIR) if os.path.isdir(path) else None
+            for part in beside(HIDDEN, path):
+                ruleset.allow_path(part, read if os.path.isdir(part) else read & ~AccessFS.READ_DIR)
         for path in limits.writable:
             ruleset.allow_path(path, everything & ~devices)
         for device in ("/dev/null", "/dev/zero", "/dev/full"):

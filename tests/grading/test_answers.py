@@ -47,10 +47,10 @@ def test_an_unknown_cell_is_an_error(release):
 
 
 def test_zip_holds_what_students_need_and_no_more(tmp_path):
-    names = pack.pack(ROOT, tmp_path / "release.zip", Path("notebooks", ASSIGNMENT), [LESSON])
+    names = pack.pack(tmp_path / "release.zip", ROOT / "notebooks" / ASSIGNMENT, [LESSON])
     short = {name.removeprefix(f"{ASSIGNMENT}/") for name in names}
     assert {
-        "README.md", "pyproject.toml", "autograder/tinybert/checks.py", "autograder/tinybert/judge/training.py",
+        "README.md", "LICENSE", "pyproject.toml", "autograder/tinybert/checks.py", "autograder/tinybert/judge/training.py",
         "data/reviews/train.csv", "data/tinybert/model.safetensors",
         "notebooks/08_tinybert_fine_tuning/08_tinybert_fine_tuning.ipynb",
     } <= short  # fmt: skip

@@ -1,0 +1,90 @@
+"""The package as a wheel, installed elsewhere: a course that it makes grades and releases."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from sysconfig import get_path
+
+import pytest
+from conftest import ASSIGNMENT, ROOT, Course
+
+from autograder.grading import answers
+
+SPY = """\
+## todo1_optimizer
+```python
+import pathlib, autograder
+
+for path in pathlib.Path(autograder.__file__).parent.rglob("*.ipynb"):
+    try:
+        print("LEAK" + "ED", len(path.read_text()))
+    except PermissionError:
+        print("refused", path.name)
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Return the programs' folder of an environment that has the wheel, and borrows what it needs from this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True)
+    venv.create(folder / "env", symlinks=True)
+    (wheel,) = folder.glob("*.whl")
+    (site,) = (folder / "env").glob("lib/*/site-packages")
+    (site / "borrowed.pth").write_text(get_path("purelib"))  # a path alone: no editable package comes along
+    python = folder / "env" / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--force-reinstall", wheel], check=True)
+    nbgrader = folder / "env" / "bin" / "nbgrader"
+    nbgrader.write_text(f"#!{python}\nfrom nbgrader.apps.nbgraderapp import main\nmain()\n")
+    nbgrader.chmod(0o755)
+    return folder / "env" / "bin"
+
+
+def run(folder, *command):
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300,
+        env={"PATH": f"{command[0].parent}:{os.environ['PATH']}", "HOME": os.environ["HOME"], "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_course_from_the_wheel_grades_and_releases(installed, tmp_path):
+    program, folder = installed / "autograder", tmp_path / "course"
+    status, said = run(tmp_path, program, "new-course", "course")
+    assert status == 0, said
+    status, said = run(tmp_path, program, "new-course", "course")
+    assert status == 1 and "is there already: name a new folder." in said
+    with (folder / "nbgrader_config.py").open("a") as config:  # the kernels may read the borrowed libraries
+        config.write(f"\nc.WarmProvisioner.readable = {[get_path('purelib')]}\n")
+
+    status, said = run(folder, program, "release")
+    assert status == 0 and "release.zip" in said, said
+    with zipfile.ZipFile(folder / "release.zip") as archive:
+        archive.extractall(tmp_path)
+    home = tmp_path / ASSIGNMENT
+    released = home / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+    assert (home / "data" / "tinybert" / "model.safetensors").exists()
+    check = "import autograder.tinybert.checks as c, autograder.tinybert.lesson as l; print(c.__file__, l.data_folder())"
+    status, said = run(home, installed / "python", "-c", check)
+    assert status == 0 and said.count(str(home)) == 2, said  # of what is in the zip
+    needs = " ".join(tomllib.loads((home / "pyproject.toml").read_text())["project"]["dependencies"])
+    assert "torch==" in needs and "distributed" not in needs
+
+    answered = tmp_path / "answers"
+    answered.mkdir()
+    (answered / "spy.md").write_text(SPY)
+    for name in ("right-first-time", "default-learning-rate"):
+        shutil.copy(ROOT / "data" / "sample_class" / f"{name}.md", answered)
+    answers.build_class(answered, released, folder / "submitted", ASSIGNMENT)
+    status, said = run(folder, program, "grade")
+    assert status == 0, said
+    rows = Course(folder).rows()
+    assert [rows[name].total for name in ("right-first-time", "default-learning-rate", "spy")] == [14, 12, 0]
+    spied = (folder / "autograded" / "spy" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_text()
+    assert f"refused {ASSIGNMENT}.ipynb" in spied and "LEAKED" not in spied
