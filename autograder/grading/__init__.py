@@ -9,4 +9,4 @@ import sys
 
 # A grammar of all internet addresses, which jsonschema imports where it finds it and nothing here
 # needs: it would be half of the time that a command takes to start.
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

@@ -8,14 +8,16 @@ people: what the answer shows.
 
 import copy
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 
 from .read import grade_id
 
 
-def parse(text):
+def parse(text: str) -> dict[str, str]:
     """Return {grade id: source} of an answer's text."""
     parts = re.split(r"^## (\w+)\n", text, flags=re.MULTILINE)[1:]
     found = {}
@@ -25,7 +27,7 @@ def parse(text):
     return found
 
 
-def fill(release, answer):
+def fill(release: NotebookNode, answer: Mapping[str, str]) -> NotebookNode:
     """Return a copy of the released notebook with the answer's cells filled in.
 
     Raises KeyError if the answer names a cell that the release does not have.
@@ -37,7 +39,7 @@ def fill(release, answer):
     return filled
 
 
-def build_class(folder, release, submitted, assignment):
+def build_class(folder: str | Path, release: str | Path, submitted: str | Path, assignment: str) -> list[str]:
     """Write every answer in `folder` as a submission of the student it is named after.
 
     folder: with one Markdown file a student; release: path of the released notebook;

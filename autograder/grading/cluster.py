@@ -2,14 +2,19 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 from distributed.utils import get_mp_context
 
 from .faults import InstallationFault
+
+J = TypeVar("J")  # a job
+R = TypeVar("R")  # its result
 
 REACHED_IN = 6  # seconds; who waits longer has the wrong address
 AHEAD = 4  # jobs that the cluster knows of for each of its threads, so that none waits for work
@@ -25,7 +30,7 @@ SETTINGS = {
 
 
 @contextmanager
-def connect(address, workers):
+def connect(address: str, workers: int) -> Iterator[Client]:
     """Yield a Client of the scheduler at `address`, or of `workers` processes started here."""
     with dask.config.set(SETTINGS):
         if address:
@@ -56,7 +61,7 @@ def connect(address, workers):
 
 
 @contextmanager
-def deaf_to_interrupts():
+def deaf_to_interrupts() -> Iterator[None]:
     """Start processes that ignore Ctrl-C: it reaches all of a terminal, and is for the coordinator."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -65,14 +70,17 @@ def deaf_to_interrupts():
         signal.signal(signal.SIGINT, before)
 
 
-def run(client, function, jobs, *arguments):
+def run(
+    client: Client, function: Callable[..., R], jobs: Iterable[J], *arguments: object
+) -> Iterator[tuple[J, R | Exception]]:
     """Yield (job, result) for each of `jobs`, as they finish, from function(job, *arguments).
 
     `jobs` is read only as far as the cluster has room. The result is an exception where the
     function raised one, and KilledWorker where the job ended two workers.
     """
-    jobs, waiting, finished = iter(jobs), {}, as_completed()
-    ahead = AHEAD * (sum(client.nthreads().values()) or os.cpu_count())
+    waiting: dict[object, J] = {}
+    jobs, finished = iter(jobs), as_completed()
+    ahead = AHEAD * (sum(client.nthreads().values()) or os.cpu_count() or 1)
     while True:
         while len(waiting) < ahead and (job := next(jobs, None)) is not None:
             future = client.submit(function, job, *arguments, pure=False)

@@ -5,13 +5,18 @@ import hmac
 import os
 import secrets
 import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp, mkstemp
 from time import monotonic
+from typing import Any
 
-from nbclient.client import CellExecutionComplete
-from nbclient.exceptions import DeadKernelError
+from jupyter_client.client import KernelClient
+from jupyter_client.manager import KernelManager
+from nbclient.exceptions import CellExecutionComplete, DeadKernelError
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute as NbGraderExecute
 from nbgrader.utils import is_grade
@@ -19,12 +24,12 @@ from traitlets import Bool, Float, Integer, Unicode, default
 
 from .. import evidence
 from ..kernels.clock import Clock
-from ..kernels.messages import well_formed
+from ..kernels.messages import Message, well_formed
 from ..kernels.provisioner import SetupFailed
 from ..kernels.sandbox import remove
 from ..lessons import KEY, lesson_of
 from .faults import InstallationFault
-from .read import counts, grade_id
+from .read import Processed, counts, grade_id
 from .setup import digest, files_in, named, setup
 
 SEED = 'seed="secret"'  # as the hidden tests in the solution notebook have it
@@ -61,17 +66,20 @@ class Execute(NbGraderExecute):
         "warm", help="Kernel provisioner; 'local-provisioner' starts kernels cold and without a sandbox."
     ).tag(config=True)
 
+    extra_arguments: list[str]
+    manager: KernelManager | None
+
     @default("secret")
-    def _secret_default(self):
+    def _secret_default(self) -> str:
         return read_secret()
 
-    def __call__(self, nb, resources):
+    def __call__(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Refuse --no-execute: without evidence, each test cell would be worth nothing."""
         if not self.enabled:
             raise InstallationFault("--no-execute cannot be used: grades come from running the notebook.")
         return super().__call__(nb, resources)
 
-    def create_kernel_manager(self):
+    def create_kernel_manager(self) -> KernelManager:
         """Return a kernel manager whose kernels start warm, whatever the kernelspec says."""
         manager = super().create_kernel_manager()
         self.manager = manager  # nbclient forgets it before its provisioner can be asked
@@ -86,15 +94,15 @@ class Execute(NbGraderExecute):
             self.extra_arguments = [*self.extra_arguments, PACKER]
         return manager
 
-    def start_new_kernel(self, **how):
+    def start_new_kernel(self, **how: Any) -> None:
         with no_students_doing("The kernel could not be started"):
             super().start_new_kernel(**how)
 
-    def start_new_kernel_client(self):
+    def start_new_kernel_client(self) -> KernelClient:
         with no_students_doing("The kernel does not answer"):
             return super().start_new_kernel_client()
 
-    def preprocess(self, nb, resources):
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Execute the cells that count, in a copy of the notebook's folder that is then removed.
 
         Raises InstallationFault where that fails before any of the student's code has run, and where
@@ -115,14 +123,14 @@ class Execute(NbGraderExecute):
             raise self.fault
         return nb, resources
 
-    def attempt(self, nb, resources, notes):
+    def attempt(self, nb: NotebookNode, resources: ResourcesDict, notes: dict[str, Any]) -> Processed:
         """Execute the notebook in a new kernel."""
         self.manager = None
-        self.stopped = None  # why the rest cannot be run
+        self.stopped: str | None = None  # why the rest cannot be run
         self.died = False  # the kernel, while it ran a cell
-        self.late = None  # the cell where time ran out
-        self.cut = []  # cells whose output was too long
-        self.fault = None  # what is not the student's doing
+        self.late: str | None = None  # the cell where time ran out
+        self.cut: list[str] = []  # cells whose output was too long
+        self.fault: InstallationFault | None = None  # what is not the student's doing
         self.clock, begun = Clock(lambda: self.ask("waits", {})), monotonic()
         self.counting = {id(cell) for cell in counts(nb.cells)}
         folder = resources["metadata"]["path"]
@@ -144,30 +152,30 @@ class Execute(NbGraderExecute):
             notes["limits"] = self.limits()
             notes["sandbox"] = self.ask("is_locked_in", False)
 
-    def is_shared(self, nb, folder):
+    def is_shared(self, nb: NotebookNode, folder: str) -> bool:
         """Whether the notebook's set-up, and the files beside it, are those of the solution."""
         try:
             return bool(self.prepared) and digest(nb, files_in(folder)) == self.prepared
         except OSError:
             return False
 
-    def lost(self):
+    def lost(self) -> bool:
         """Whether the kernel ended through no fault of the submission."""
         return self.died and self.ask("lost", False)
 
-    def ask(self, question, otherwise):
+    def ask(self, question: str, otherwise: Any) -> Any:
         """Ask the kernel's provisioner, which may be another's, or not there yet."""
         answer = getattr(self.manager and self.manager.provisioner, question, None)
         return answer() if answer else otherwise
 
-    def limits(self):
+    def limits(self) -> list[str]:
         """Return a sentence for each limit that was hit and each thing the sandbox refused."""
         said = [f"Time ran out in `{self.late}`."] if self.late else []
         said += [f"Output was cut in `{name}`." for name in self.cut]
         said += [self.stopped[0].upper() + self.stopped[1:] + "."] if self.stopped else []
         return said + [f"Refused: {line}" for line in self.ask("refused", [])]
 
-    def preprocess_cell(self, cell, resources, index):
+    def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, index: int) -> Processed:
         """Execute one cell, or say why it was not executed."""
         if id(cell) not in self.counting:
             return cell, resources
@@ -207,30 +215,30 @@ class Execute(NbGraderExecute):
         finally:
             cell.source = source
 
-    def fill(self, cell, index, count, shown):
+    def fill(self, cell: NotebookNode, index: int, count: int, shown: Sequence[Any]) -> NotebookNode:
         """Return a cell of the set-up as if it had been executed here, from the messages it sent."""
         cell.outputs, cell.execution_count, self.clear_before_next_output = [], count, False
         for kind, content in shown:
             header = {"msg_type": kind}
             message = {"msg_type": kind, "header": header, "parent_header": {}, "content": content}
-            if message := well_formed(message):
-                self.process_message(message, cell, index)
+            if formed := well_formed(message):
+                self.process_message(formed, cell, index)
         return cell
 
-    def on_cell_executed(self, cell, cell_index, execute_reply):
+    def on_cell_executed(self, cell: NotebookNode, cell_index: int, execute_reply: Message) -> None:
         """Stop at exit(): the kernel ends a moment after it, so the next cell may run or not."""
         super().on_cell_executed(cell=cell, cell_index=cell_index, execute_reply=execute_reply)
         payload = execute_reply["content"].get("payload", [])
         if any(isinstance(part, dict) and part.get("source") == "ask_exit" for part in payload):
             self.stopped = f"the kernel had ended in `{name_of(cell)}`, by exit() or quit()"
 
-    def _get_timeout(self, cell):
+    def _get_timeout(self, cell: NotebookNode | None) -> float:
         left = max(1, self.notebook_timeout - self.clock.used())
         timeout = min(super()._get_timeout(cell) or left, left)
         # A check takes a second; after a time-out, a longer wait would be for the same loop.
         return min(timeout, 10) if self.late else timeout
 
-    def process_message(self, msg, cell, cell_index):
+    def process_message(self, msg: Message, cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Heed a message of the kernel's, and drop what is shown beyond the limits of a cell."""
         if not self.fits(msg, cell):
             return None
@@ -240,8 +248,9 @@ class Execute(NbGraderExecute):
             raise
         except Exception as reason:  # well formed, and yet it does not fit in with the ones before
             self.log.debug("Passed over %s: %r", msg["msg_type"], reason)
+            return None
 
-    def fits(self, msg, cell):
+    def fits(self, msg: Message, cell: NotebookNode) -> bool:
         """Whether there is room for what a message shows; reduces it to what somebody looks at."""
         kind, content = msg["msg_type"], msg["content"]
         if kind in ("status", "execute_input", "clear_output"):
@@ -264,19 +273,19 @@ class Execute(NbGraderExecute):
         self.cut.append(name_of(cell))
         return False
 
-    def takes(self, kind, size, most):
+    def takes(self, kind: str, size: int, most: int) -> bool:
         """Whether a cell may show so much more of one kind; if so, count it."""
         fits = self.written[kind] + size <= most
         self.written[kind] += size * fits
         return fits
 
 
-def seed(secret):
+def seed(secret: str) -> int:
     """Return the seed of the hidden tests: one for a course, so that all students meet the same probes."""
     return int(hmac.new(secret.encode(), b"hidden tests", "sha256").hexdigest()[:12], 16)
 
 
-def read_secret():
+def read_secret() -> str:
     """Return the course's secret; make one where there is none. Raises InstallationFault."""
     path = Path(".secret")  # nbgrader works in the course's root folder
     try:
@@ -293,7 +302,7 @@ def read_secret():
 
 
 @contextmanager
-def scratch_folder():
+def scratch_folder() -> Iterator[str]:
     """Yield a temporary folder, which is removed afterwards, whatever is in it by then."""
     folder = mkdtemp(prefix="submission-")
     try:
@@ -302,13 +311,13 @@ def scratch_folder():
         remove(folder)
 
 
-def provisioner(name, **how):
+def provisioner(name: str, **how: Any) -> dict[str, Any]:
     """Return the entry in a kernelspec's metadata for kernels of a provisioner; how: traits of a warm one."""
     return {"provisioner_name": name, "config": {"temporary": True, **how} if name == "warm" else {}}
 
 
 @contextmanager
-def no_students_doing(what):
+def no_students_doing(what: str) -> Iterator[None]:
     """Raise InstallationFault for whatever goes wrong."""
     try:
         yield
@@ -320,15 +329,15 @@ def no_students_doing(what):
         raise InstallationFault(f"{what}: {type(reason).__name__}: {reason}") from reason
 
 
-def fault(cell, reason):
+def fault(cell: str, reason: str) -> InstallationFault:
     """Return the InstallationFault for a set-up cell that fails."""
     return InstallationFault(f"`{cell}` failed before any of the student's code ran: {reason}")
 
 
-def name_of(cell):
+def name_of(cell: NotebookNode) -> str:
     return grade_id(cell) or "an extra cell"
 
 
-def error(name, sentence):
+def error(name: str, sentence: str) -> NotebookNode:
     """Return an error output that says `sentence`."""
     return new_output("error", ename=name, evalue=sentence, traceback=[f"{name}: {sentence}"])

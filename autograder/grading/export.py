@@ -2,8 +2,9 @@
 
 import csv
 import re
+from collections.abc import Iterable
 
-from nbgrader.api import MissingEntry
+from nbgrader.api import Assignment, Gradebook, MissingEntry, Student
 from nbgrader.plugins import CsvExportPlugin
 
 from .penalties import update_penalties
@@ -24,7 +25,7 @@ class CsvExport(CsvExportPlugin):
     nbgrader's own joins values with commas; whatever a name holds, here it stays in one cell.
     """
 
-    def export(self, gradebook):
+    def export(self, gradebook: Gradebook) -> None:
         """Write a row for each student and assignment, or for those that were asked for."""
         dest = self.to or "grades.csv"
         self.log.info("Exporting grades to %s", dest)
@@ -39,7 +40,7 @@ class CsvExport(CsvExportPlugin):
                     if is_asked_for(student.id, self.student):
                         writer.writerow(map(cell, self.row(gradebook, assignment, student)))
 
-    def row(self, gradebook, assignment, student):
+    def row(self, gradebook: Gradebook, assignment: Assignment, student: Student) -> tuple[object, ...]:
         """Return a student's values in one assignment; who handed in nothing has no points."""
         try:
             submission = gradebook.find_submission(assignment.name, student.id)
@@ -53,11 +54,11 @@ class CsvExport(CsvExportPlugin):
         )  # fmt: skip
 
 
-def is_asked_for(name, names):
+def is_asked_for(name: str, names: Iterable[object]) -> bool:
     return not names or name in map(str, names)
 
 
-def cell(value):
+def cell(value: object) -> str:
     """Return a value as the text of a cell; a quote in front tells a spreadsheet to take it as it is."""
     text = "" if value is None else harmless(str(value))
     return text if NUMBER.fullmatch(text) else FORMULA.sub(r"\1'", text)

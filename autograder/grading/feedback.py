@@ -1,9 +1,12 @@
 """Show students what the hidden tests found, not the hidden tests, and no marks for their graders."""
 
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade, is_solution
 
 from ..verdict import MARK
+from .read import Processed
 
 
 class HideTests(ClearHiddenTests):
@@ -13,7 +16,7 @@ class HideTests(ClearHiddenTests):
     tracebacks into the tests to remove, because ScoreCells leaves one sentence in their place.
     """
 
-    def preprocess_cell(self, cell, resources, cell_index):
+    def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, cell_index: int) -> Processed:
         """Remove the hidden part of one test cell, and the marks in it."""
         if not is_grade(cell) or is_solution(cell):
             return cell, resources

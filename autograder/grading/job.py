@@ -1,10 +1,13 @@
 """One submission on its way from being sanitized to being recorded, and how it is executed in between."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors import Preprocessor
 from nbgrader.utils import setenv
+from traitlets.config import Config
 
 from .execute import scratch_folder
 from .read import SubmissionExporter
@@ -20,7 +23,7 @@ class Job:
     files: dict[str, bytes]  # what else was submitted or belongs to the assignment, by path
 
 
-def execute(job, preprocessors, config):
+def execute(job: Job, preprocessors: Sequence[type[Preprocessor]], config: Config) -> dict[str, str]:
     """Return the job's notebooks, executed: {notebook id: JSON}."""
     with scratch_folder() as folder:
         write(job.files, folder)
@@ -29,7 +32,9 @@ def execute(job, preprocessors, config):
         }
 
 
-def through(preprocessors, config, text, folder, name):
+def through(
+    preprocessors: Iterable[type[Preprocessor]], config: Config, text: str, folder: str, name: str
+) -> str:
     """Return the notebook `name`, as JSON, after the preprocessors; `folder` is where its files are."""
     exporter = SubmissionExporter(config=config)
     exporter._preprocessors = []
@@ -41,7 +46,7 @@ def through(preprocessors, config, text, folder, name):
         return exporter.from_notebook_node(notebook, resources)[0]
 
 
-def write(files, folder):
+def write(files: Mapping[str, bytes], folder: str | Path) -> None:
     """Write files, {path: bytes}, to a folder."""
     for name, content in files.items():
         path = Path(folder, name)
@@ -49,6 +54,6 @@ def write(files, folder):
         path.write_bytes(content)
 
 
-def in_the_way(path, taken):
+def in_the_way(path: str, taken: Iterable[str]) -> bool:
     """Whether a file would have to be a folder, or lie in one that is a file."""
     return any(path.startswith(f"{other}/") or other.startswith(f"{path}/") for other in taken)

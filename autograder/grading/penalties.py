@@ -1,12 +1,19 @@
 """Late penalties that follow the points: nbgrader works them out once, before anybody gave points by hand."""
 
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.plugins import LateSubmissionPlugin
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.preprocessors import GetGrades as NbGraderGetGrades
+from traitlets.config import Config
+
+from .read import Processed
 
 
-def update_penalties(gradebook, assignment, config, student=None):
+def update_penalties(
+    gradebook: Gradebook, assignment: str, config: Config, student: str | None = None
+) -> None:
     """Work out the penalties of an assignment, or of one student's, anew from the points as they are now.
 
     config: with the plugin that `AssignLatePenalties` names; where that is none, nothing is done.
@@ -31,7 +38,7 @@ def update_penalties(gradebook, assignment, config, student=None):
 class GetGrades(NbGraderGetGrades):
     """nbgrader's GetGrades, which brings scores to the feedback pages, with penalties as they are now."""
 
-    def preprocess(self, nb, resources):
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Update this student's penalty, then do as nbgrader does."""
         names = resources["nbgrader"]
         with Gradebook(names["db_url"]) as gradebook:

@@ -3,18 +3,23 @@
 import json
 import re
 from base64 import b64decode
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import nbformat
 from nbconvert.exporters import NotebookExporter
-from nbformat import from_dict
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import NotebookNode, from_dict
 from nbformat.corpus.words import generate_corpus_id as random_cell_id
 from nbformat.v4 import new_notebook
 from nbgrader.preprocessors import ClearOutput as NbGraderClearOutput
 from nbgrader.utils import is_grade
 
-from ..lessons import KEY
+from ..lessons import KEY, Lesson
 from .faults import NotGraded
+
+Processed = tuple[NotebookNode, ResourcesDict]  # what a preprocessor returns
 
 # Notebook metadata key: {"remarks": [sentences for the instructor],
 # "lesson": its name, from the release, "losses": [of the run that was handed in]}; once it is executed
@@ -49,7 +54,9 @@ NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
 class SubmissionExporter(NotebookExporter):
     """nbgrader's exporter, which reads what a student handed in with `read`."""
 
-    def from_file(self, file_stream, resources=None, **kwargs):
+    parent: Any  # a converter of nbgrader's
+
+    def from_file(self, file_stream: Any, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:  # type: ignore[override]
         """Export from an open file. Raises NotGraded where it is no notebook."""
         stream = getattr(file_stream, "buffer", file_stream)
         content = stream.read() if self.is_ours(resources) else stream.read(MOST_BYTES + 1)
@@ -57,14 +64,14 @@ class SubmissionExporter(NotebookExporter):
         notebook = nbformat.reads(content, 4) if self.is_ours(resources) else read(content)
         return self.from_notebook_node(notebook, resources=resources, **kwargs)
 
-    def is_ours(self, resources):
+    def is_ours(self, resources: ResourcesDict) -> bool:
         """Whether the file lies in autograded/, where sanitizing put it: what it says of itself is so."""
         course, names = self.parent.coursedir, resources["nbgrader"]
         graded = course.format_path(course.autograded_directory, names["student"], names["assignment"])
         return Path(resources["metadata"]["path"]).absolute() == Path(graded).absolute()
 
 
-def read(content):
+def read(content: bytes) -> NotebookNode:
     """Return the notebook in a file's bytes, rebuilt from what a submission may say.
 
     Raises NotGraded, with what the file is, and nothing else, where it is no notebook.
@@ -84,7 +91,7 @@ def read(content):
     return notebook
 
 
-def parsed(content):
+def parsed(content: bytes) -> tuple[Any, list[str]]:
     """Return the JSON in a file and a list of remarks. Raises NotGraded."""
     if not content.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n"):
         raise NotGraded("The file is empty: save the notebook and hand it in again.")
@@ -112,37 +119,37 @@ def parsed(content):
     raise NotGraded("The file is not a notebook: it holds no JSON. Save it from JupyterLab as .ipynb.")
 
 
-def number(digits):
+def number(digits: str) -> int:
     """Return the integer, or 0 for one that no notebook has: Python refuses to read thousands of digits."""
     return int(digits) if len(digits) < 20 else 0
 
 
-def cells_of(found):
+def cells_of(found: Any) -> list[Any]:
     """Return the list of cells in a notebook of any format. Raises NotGraded."""
     sheets = found.get("worksheets", [found]) if isinstance(found, dict) else None  # formats 2 and 3
-    lists = [s.get("cells") for s in sheets if isinstance(s, dict)] if isinstance(sheets, list) else []
+    lists: Any = [s.get("cells") for s in sheets if isinstance(s, dict)] if isinstance(sheets, list) else []
     lists = [cells for cells in lists if isinstance(cells, list)]
     if not lists:
         raise NotGraded("The file is JSON but no notebook: it has no cells. Save it from JupyterLab again.")
     return sum(lists, [])
 
 
-def grade_id(cell):
+def grade_id(cell: NotebookNode) -> str | None:
     """Return the cell's name in nbgrader, or None; metadata may be anything a student left there."""
     nbgrader = cell.metadata.get("nbgrader")
     return nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
 
 
-def losses(lesson, cells):
+def losses(lesson: Lesson, cells: Iterable[NotebookNode]) -> list[float]:
     """Return the losses that a notebook's outputs tell of, as its lesson reads them."""
     printed = {}
     for cell in cells:
-        if grade_id(cell) and cell.cell_type == "code":
-            printed[grade_id(cell)] = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+        if (name := grade_id(cell)) and cell.cell_type == "code":
+            printed[name] = "".join(o.text for o in cell.outputs if o.output_type == "stream")
     return lesson.curve(printed)[:1000]
 
 
-def counts(cells):
+def counts(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     """Return the code cells that a test may depend on: not those after the last one, nor figures.
 
     The others are not executed: they keep the outputs they were handed in with.
@@ -158,19 +165,19 @@ def counts(cells):
 class ClearOutput(NbGraderClearOutput):
     """nbgrader's ClearOutput for the cells that are going to be executed."""
 
-    def preprocess(self, nb, resources):
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Clear the outputs of the cells that count."""
         self.counting = {id(cell) for cell in counts(nb.cells)}
         return super().preprocess(nb, resources)
 
-    def preprocess_cell(self, cell, resources, cell_index):
+    def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, cell_index: int) -> Processed:
         """Clear the outputs of one cell, if it counts."""
         if id(cell) not in self.counting:
             return cell, resources
         return super().preprocess_cell(cell, resources, cell_index)
 
 
-def well_formed(cell, remarks):
+def well_formed(cell: Any, remarks: list[str]) -> NotebookNode | None:
     """Return the cell rebuilt from the fields that a student may fill, or None."""
     source = text_of(next(filter(None, map(cell.get, SOURCES)), "")) if isinstance(cell, dict) else None
     if source is None:
@@ -179,7 +186,7 @@ def well_formed(cell, remarks):
         source = source[:MOST_SOURCE]
         remarks.append(f"A cell was cut: it is longer than {MOST_SOURCE:,} characters.")
     cell_id = cell.get("id")
-    rebuilt = {
+    rebuilt: dict[str, Any] = {
         # Not by new_code_cell: it validates every cell, and the exporter the notebook anyway.
         "id": cell_id if isinstance(cell_id, str) and CELL_ID.fullmatch(cell_id) else random_cell_id(),
         "cell_type": "code" if cell.get("cell_type") == "code" else "markdown",
@@ -200,14 +207,14 @@ def well_formed(cell, remarks):
     return from_dict(rebuilt)
 
 
-def text_of(value):
+def text_of(value: object) -> str | None:
     """Return a text, which may be split into lines, without halves of characters; None if it is none."""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         value = "".join(value)
     return SURROGATE.sub("\ufffd", value) if isinstance(value, str) else None
 
 
-def attachments(found):
+def attachments(found: Any) -> dict[str, dict[str, str]]:
     """Return the pictures that were pasted into a cell of prose."""
     kept = {}
     for name, bundle in found.items() if isinstance(found, dict) else ():
@@ -217,7 +224,7 @@ def attachments(found):
     return kept
 
 
-def bundled(bundle):
+def bundled(bundle: Any) -> dict[str, str]:
     """Return what can be shown of a MIME bundle: {MIME type: text}."""
     kept = {}
     for kind in KEPT if isinstance(bundle, dict) else ():
@@ -227,7 +234,7 @@ def bundled(bundle):
     return kept
 
 
-def base64_of(data):
+def base64_of(data: str) -> str:
     """Return base64 without its line breaks; "" if it is none, as pages have it in an attribute as it is."""
     data = "".join(data.split())
     try:
@@ -236,19 +243,19 @@ def base64_of(data):
         return ""
 
 
-def outputs(found):
+def outputs(found: Any) -> list[dict[str, Any]]:
     """Return a cell's outputs, rebuilt; none where they are too large or no outputs at all."""
     kept = [output for raw in found if (output := output_of(raw))] if isinstance(found, list) else []
     return kept if len(json.dumps(kept)) <= MOST_OUTPUT else []
 
 
-def output_of(raw):
+def output_of(raw: Any) -> dict[str, Any] | None:
     """Return one output rebuilt from what can be shown of it, or None."""
     kind = raw.get("output_type") if isinstance(raw, dict) else None
     if kind == "stream":
         text = text_of(raw.get("text"))
         name = "stderr" if raw.get("name") == "stderr" else "stdout"
-        return text and {"output_type": kind, "name": name, "text": text}
+        return {"output_type": kind, "name": name, "text": text} if text else None
     if kind == "error":
         traceback = raw.get("traceback")
         lines = [text_of(line) or "" for line in traceback] if isinstance(traceback, list) else []
@@ -260,7 +267,7 @@ def output_of(raw):
     return None
 
 
-def described(metadata):
+def described(metadata: Any) -> dict[str, dict[str, Any]]:
     """Return what an output's metadata says of its pictures: {MIME type: alternative text and size}."""
     kept = {}
     for kind in ("image/svg+xml", *IMAGES) if isinstance(metadata, dict) else ():
@@ -272,11 +279,11 @@ def described(metadata):
     return kept
 
 
-def count_of(raw):
+def count_of(raw: dict[str, Any]) -> int | None:
     """Return the number that a code cell or its result had when it ran, or None."""
     count = raw.get("execution_count")
     return count if is_count(count, 2**31) else None
 
 
-def is_count(value, limit):
+def is_count(value: object, limit: int) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < limit

@@ -4,17 +4,23 @@ import ast
 import copy
 import re
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 
 import nbformat
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from ..lessons import KEY, lesson_of
-from .read import MOST_SOURCE, grade_id, losses
+from .read import MOST_SOURCE, Processed, grade_id, losses
+
+Cells = Sequence[NotebookNode]
+ByNumber = dict[int, list[NotebookNode]]  # cells, by the number of one in the release
 
 MISSING = "# This cell was missing from the submission; the autograder put its place back."
 MOST_EXTRAS = 300  # cells of the student's own
@@ -31,7 +37,7 @@ class RestoreCells(NbGraderPreprocessor):
     preprocessors; `OverwriteCells` adds the hidden tests afterwards.
     """
 
-    def preprocess(self, nb, resources):
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Return the restored notebook; its metadata carries the remarks."""
         release = self.released(resources["nbgrader"])
         notes = {"remarks": [], **nb.metadata.get(KEY, {})}
@@ -54,7 +60,7 @@ class RestoreCells(NbGraderPreprocessor):
         nb.metadata.update({**copy.deepcopy(release.metadata), KEY: notes})
         return nb, resources
 
-    def released(self, names):
+    def released(self, names: Mapping[str, str]) -> NotebookNode:
         """Read the notebook that students were given. Raises NbGraderException if there is none."""
         course = self.parent.parent.coursedir
         folder = course.format_path(course.release_directory, ".", names["assignment"])
@@ -67,12 +73,12 @@ class RestoreCells(NbGraderPreprocessor):
 
 
 @lru_cache(maxsize=8)
-def read_release(path, changed):
+def read_release(path: Path, changed: int) -> NotebookNode:
     """Read a notebook, once for a class."""
     return nbformat.read(path, as_version=4)
 
 
-def carries(release, notebook):
+def carries(release: NotebookNode, notebook: NotebookNode) -> bool:
     """Whether a notebook holds this assignment's cells: one that is graded or answered, at least."""
     mine, _ = match(release.cells, notebook.cells)
     return any(
@@ -81,26 +87,26 @@ def carries(release, notebook):
     )
 
 
-def answered(release, notebook):
+def answered(release: NotebookNode, notebook: NotebookNode) -> bool:
     """Whether anything in a notebook was not handed out."""
     given = {bare(cell.source) for cell in release.cells}
     return any(bare(cell.source) not in {"", *given} for cell in notebook.cells)
 
 
-def is_answer(cell):
+def is_answer(cell: NotebookNode) -> bool:
     """Whether the cell is the student's to write: a solution cell, or one nbgrader ignores."""
     return grade_id(cell) is None or cell.metadata.nbgrader.get("solution", False)
 
 
-def is_prose(cell):
+def is_prose(cell: NotebookNode) -> bool:
     return is_answer(cell) and cell.cell_type == "markdown"
 
 
-def is_graded(cell):
+def is_graded(cell: NotebookNode) -> bool:
     return grade_id(cell) is not None and cell.metadata.nbgrader.get("grade", False)
 
 
-def bare(source):
+def bare(source: str) -> str:
     """Return a source without what editors change by themselves: line ends and space at them."""
     return "\n".join(line.rstrip() for line in source.splitlines()).strip()
 
@@ -108,7 +114,7 @@ def bare(source):
 # --- Which cell is which
 
 
-def match(release, submitted):
+def match(release: Cells, submitted: Cells) -> tuple[ByNumber, ByNumber]:
     """Return which submitted cells belong to which released cell, and the extra ones.
 
     First: {number in release: [submitted cells, in order]}. Second: {number of the released
@@ -117,12 +123,13 @@ def match(release, submitted):
     """
     by_grade_id = {grade_id(cell): n for n, cell in enumerate(release) if grade_id(cell)}
     by_id = {cell.get("id"): n for n, cell in enumerate(release)}
-    by_source = {}
+    places: dict[str, list[int]] = {}
     for n, cell in enumerate(release):
-        by_source.setdefault(bare(cell.source), []).append(n)
-    by_source = {source: ns[0] for source, ns in by_source.items() if source and len(ns) == 1}
-    mine = {n: [] for n in range(len(release))}
-    extras, last = {}, -1
+        places.setdefault(bare(cell.source), []).append(n)
+    by_source = {source: ns[0] for source, ns in places.items() if source and len(ns) == 1}
+    mine: ByNumber = {n: [] for n in range(len(release))}
+    extras: ByNumber = {}
+    last = -1
     for cell in submitted:
         number = by_grade_id.get(grade_id(cell))
         if number is None:
@@ -137,7 +144,7 @@ def match(release, submitted):
     return mine, extras
 
 
-def written_into(release, number, text):
+def written_into(release: Cells, number: int, text: str) -> str:
     """Return what a student wrote into a locked cell of prose: behind its text, or over a question's."""
     given = bare(release[number].source)
     if is_answer(release[number]) or release[number].cell_type != "markdown" or text == given:
@@ -146,7 +153,7 @@ def written_into(release, number, text):
     return text.removeprefix(given).strip() if text.startswith(given) or question else ""
 
 
-def prune(extras):
+def prune(extras: ByNumber) -> list[str]:
     """Leave as many extra cells as anybody will look at; return a remark if there were more."""
     count = sum(map(len, extras.values()))
     left = MOST_EXTRAS
@@ -159,7 +166,7 @@ def prune(extras):
 # --- Answers in prose
 
 
-def gather(release, mine, extras):
+def gather(release: Cells, mine: ByNumber, extras: ByNumber) -> tuple[ByNumber, set[int]]:
     """Take answers in prose out of `extras`. Return {number of an unanswered cell: [cells with text]}
     and the numbers of those for which it is not sure that the text is theirs.
 
@@ -170,7 +177,8 @@ def gather(release, mine, extras):
     """
     unanswered = [n for n, cell in enumerate(release) if is_prose(cell) and not answers(cell, mine[n])]
     given = {bare(cell.source) for cell in release}
-    moved, unsure, homeless = {}, set(), []
+    moved: ByNumber = {}
+    unsure, homeless = set(), []
     for after in sorted(extras):
         gone = list(takewhile(lambda n: not mine[n], range(after + 1, len(release))))
         places = [n for n in [after, *gone] if n in unanswered] or [
@@ -193,13 +201,13 @@ def gather(release, mine, extras):
     return moved, unsure
 
 
-def answers(cell, found):
+def answers(cell: NotebookNode, found: Cells) -> list[NotebookNode]:
     """Return those of the submitted cells that answer a cell of prose, each text once."""
     stub = bare(cell.source)
     return list({bare(f.source): f for f in found if bare(f.source) not in ("", stub)}.values())
 
 
-def is_code(cell):
+def is_code(cell: NotebookNode) -> bool:
     """Whether a cell is code, not prose in a cell of code."""
     if cell.cell_type != "code" or len(cell.source) > 10_000:  # more than that nobody writes by hand
         return cell.cell_type == "code"
@@ -211,7 +219,7 @@ def is_code(cell):
     return True
 
 
-def as_prose(cell):
+def as_prose(cell: NotebookNode) -> str:
     """Return a cell's text as Markdown."""
     if not is_code(cell):
         return cell.source
@@ -222,7 +230,7 @@ def as_prose(cell):
 # --- The cells as they are graded
 
 
-def plain(cell):
+def plain(cell: NotebookNode) -> NotebookNode:
     """Return the cell without what would make nbgrader take it for one of its own."""
     cell = copy.deepcopy(cell)
     cell.metadata.pop("nbgrader", None)
@@ -230,14 +238,14 @@ def plain(cell):
     return cell
 
 
-def written(cell, found):
+def written(cell: NotebookNode, found: list[NotebookNode]) -> list[NotebookNode]:
     """Return those of the cells submitted for one that count: of code, an untouched copy is no answer."""
     if not is_answer(cell) or is_prose(cell):
         return found
     return [other for other in found if bare(other.source) != bare(cell.source)] or found[-1:]
 
 
-def fill(cell, found, moved):
+def fill(cell: NotebookNode, found: Cells, moved: list[NotebookNode]) -> NotebookNode:
     """Return the released cell with the student's answer in it, if it is theirs to answer."""
     filled = copy.deepcopy(cell)
     if cell.cell_type == "code" and found:
@@ -253,7 +261,7 @@ def fill(cell, found, moved):
     return filled
 
 
-def moving(release, sure, unsure):
+def moving(release: Cells, sure: Iterable[int], unsure: Iterable[int]) -> list[str]:
     """Say which answers in prose were found elsewhere, for those that count."""
     beside, around = (
         ", ".join(f"`{grade_id(release[n])}`" for n in sorted(numbers) if is_graded(release[n]))
@@ -265,7 +273,7 @@ def moving(release, sure, unsure):
     return remarks
 
 
-def describe(cell, found):
+def describe(cell: NotebookNode, found: Cells) -> list[str]:
     """Say what was repaired about one cell, for cells that count."""
     name = grade_id(cell)
     if not is_graded(cell) and not (is_answer(cell) and name):

@@ -1,5 +1,7 @@
 """Turn the evidence in test cells into points that nbgrader cannot misread."""
 
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.preprocessors import SaveAutoGrades as NbGraderSaveAutoGrades
@@ -7,11 +9,11 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets import Dict
 
 from .. import evidence, verdict
-from ..lessons import lesson_of
+from ..lessons import Lesson, lesson_of
 from ..rule import Finding
 from .execute import TIMED_OUT, error
 from .faults import InstallationFault
-from .read import grade_id
+from .read import Processed, grade_id
 
 SAID = dict.fromkeys(TIMED_OUT, "Time ran out in this cell: is there a loop that never ends?")
 
@@ -29,14 +31,15 @@ class ScoreCells(NbGraderPreprocessor):
         help="Of the solution, {notebook: {grade id: evidence}}; None for itself, whose evidence stays.",
     ).tag(config=True)  # fmt: skip
 
-    def preprocess(self, nb, resources):
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Rewrite the outputs of every test cell."""
-        known = (self.solution or {}).get(resources.get("unique_key"), {})
+        known = (self.solution or {}).get(resources.get("unique_key", ""), {})
         self.lesson = lesson_of(nb)
-        self.examiner = self.lesson.examiner(known, resources.get("seed")) if self.lesson.checks else None
+        if self.lesson.checks:
+            self.examiner = self.lesson.examiner(known, resources["seed"])
         return super().preprocess(nb, resources)
 
-    def preprocess_cell(self, cell, resources, cell_index):
+    def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, cell_index: int) -> Processed:
         """Rewrite the outputs of one cell if it is a test cell that the lesson judges."""
         if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
             if grade_id(cell) in self.lesson.checks:
@@ -45,7 +48,7 @@ class ScoreCells(NbGraderPreprocessor):
                 cell.outputs = list(map(in_time, self.without_evidence(cell)))
         return cell, resources
 
-    def without_evidence(self, cell):
+    def without_evidence(self, cell: NotebookNode) -> list[NotebookNode]:
         """Return the outputs of a test cell that is none of the lesson's, for nbgrader to grade it by.
 
         Raises InstallationFault where it calls a check all the same, and would have all its points for it.
@@ -60,9 +63,9 @@ class ScoreCells(NbGraderPreprocessor):
             )  # fmt: skip
         return kept
 
-    def judged(self, cell, text):
+    def judged(self, cell: NotebookNode, text: str | None) -> verdict.Verdict:
         """Return the Verdict on a test cell from its evidence; without any, 0 points and a mark."""
-        name, points = grade_id(cell), cell.metadata.nbgrader["points"]
+        name, points = cell.metadata.nbgrader["grade_id"], cell.metadata.nbgrader["points"]
         try:
             return self.examiner.verdict(name, text).out_of(points)
         except evidence.Malformed as reason:
@@ -80,7 +83,7 @@ class ScoreCells(NbGraderPreprocessor):
         )
         return verdict.Verdict(self.lesson.checks[name], points, [missing], [said])
 
-    def scored(self, cell):
+    def scored(self, cell: NotebookNode) -> list[NotebookNode]:
         """Return the outputs of a test cell of the lesson's: the one that decides its points, and marks."""
         errors = [output for output in cell.outputs if output.output_type == "error"]
         if errors:
@@ -102,12 +105,12 @@ class SaveAutoGrades(NbGraderSaveAutoGrades):
     cell in it, nothing is known to be the same.
     """
 
-    def preprocess(self, nb, resources):
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Save the grades of all cells, in their order: a test is of the student's code above it."""
         self.code_has_changed = False
         return super().preprocess(nb, resources)
 
-    def preprocess_cell(self, cell, resources, cell_index):
+    def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, cell_index: int) -> Processed:
         """Save the grade and the comment of one cell."""
         earlier = resources.get("earlier") or {}
         self.has_changed = earlier.get(grade_id(cell)) != cell.source
@@ -115,7 +118,7 @@ class SaveAutoGrades(NbGraderSaveAutoGrades):
             self.code_has_changed |= self.has_changed
         return super().preprocess_cell(cell, resources, cell_index)
 
-    def _add_score(self, cell, resources):
+    def _add_score(self, cell: NotebookNode, resources: ResourcesDict) -> None:
         names = grade_id(cell), self.notebook_id, self.assignment_id, self.student_id
         grade = self.gradebook.find_grade(*names)
         seen = grade.manual_score is not None and not grade.needs_manual_grade
@@ -130,13 +133,13 @@ class SaveAutoGrades(NbGraderSaveAutoGrades):
         self.gradebook.db.commit()
 
 
-def in_time(output):
+def in_time(output: NotebookNode) -> NotebookNode:
     """Return an output, or the error that says that time ran out in place of the one that ended the cell."""
-    said = SAID.get(output.get("ename"))
+    said = SAID.get(output.get("ename", ""))
     return error(output.ename, said) if said else output
 
 
-def could_not_run(output, lesson):
+def could_not_run(output: NotebookNode, lesson: Lesson) -> NotebookNode:
     """Return the error that stands for a test cell's own, in words that help."""
     if explained := lesson.explain(output.ename, output.evalue):
         return error("NotRun", explained)

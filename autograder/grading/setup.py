@@ -6,14 +6,16 @@ can be run once for all of them; see `kernels.template`.
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_locked, is_solution
 
 from .read import counts, grade_id
 
 
-def setup(cells):
+def setup(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     """Return the cells of the set-up, of those of a notebook."""
     found = []
     for cell in counts(cells):
@@ -25,12 +27,12 @@ def setup(cells):
     return found
 
 
-def named(cells):
+def named(cells: Iterable[NotebookNode]) -> list[list[str | None]]:
     """Return [[name, source]] of cells, as `WarmProvisioner.setup` takes them."""
     return [[grade_id(cell), cell.source] for cell in cells]
 
 
-def digest(notebook, files):
+def digest(notebook: NotebookNode, files: Mapping[str, bytes]) -> str:
     """Return a digest of a notebook's set-up and of the files beside it, {path: bytes}."""
     found = hashlib.sha256(json.dumps(named(setup(notebook.cells))).encode())
     for name, content in sorted(files.items()):
@@ -39,7 +41,7 @@ def digest(notebook, files):
     return found.hexdigest()
 
 
-def files_in(folder):
+def files_in(folder: str | Path) -> dict[str, bytes]:
     """Return {path: bytes} of a folder's files. Raises OSError where there is anything but files."""
     found = {}
     for path in sorted(Path(folder).rglob("*")):
@@ -50,6 +52,6 @@ def files_in(folder):
     return found
 
 
-def is_own(name):
+def is_own(name: str) -> bool:
     """Whether a file could matter to the set-up: notebooks are not kept, timestamp.txt is nbgrader's."""
     return not name.endswith(".ipynb") and name != "timestamp.txt"

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class State:
     every point; see `Grade.check_key`. evidence: what it left, see `solution.check`.
     """
 
-    def __init__(self, root, assignment):
+    def __init__(self, root: str | Path, assignment: str) -> None:
         self.path = Path(root, FOLDER, f"{assignment}.json")
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
@@ -29,7 +30,7 @@ class State:
             self.not_graded, self.solution, self.evidence = {}, None, {}
 
     @contextmanager
-    def held(self):
+    def held(self) -> Iterator[None]:
         """Keep other runs on this assignment out. Raises InstallationFault where one is under way."""
         self.path.parent.mkdir(exist_ok=True)
         try:
@@ -40,7 +41,7 @@ class State:
                 f"Another `autograder grade` is at work on {self.path.stem}: wait for its end, or stop it."
             ) from None
 
-    def save(self):
+    def save(self) -> None:
         """Write the file, as a whole or not at all. Raises OSError where the course cannot be written to."""
         self.path.parent.mkdir(exist_ok=True)
         partial = self.path.with_suffix(".partial")

@@ -9,7 +9,9 @@ to notice: it sends a signal.
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from .sandbox import lies_in
 
@@ -56,24 +58,24 @@ CALLS = {
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
-def keep(pipe, readable, writable):
+def keep(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None:
     """From now on, write a line to the descriptor `pipe` for what lies outside these paths."""
     readable = [os.path.realpath(path) for path in (*readable, *writable)]
     writable = [os.path.realpath(path) for path in (*writable, os.devnull)]
-    written = set()
+    written: set[str] = set()
 
-    def hook(event, arguments):
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in CALLS and not in_pair(event):
             note(f"{CALLS[event]} {', '.join(str(part)[:80] for part in arguments[:3])}")
         elif event in READS or event in WRITES:
             writes = event not in READS or event == "open" and arguments[2] & WRITING
             for path in arguments[:2]:
                 name = name_of(path)
-                outside = name and not lies_in(name, writable if writes else readable)
-                if outside and (writes or os.path.exists(name)):
-                    note(f"{(WRITES if writes else READS)[event]} {name}")
+                if name and not lies_in(name, writable if writes else readable):
+                    if writes or os.path.exists(name):
+                        note(f"{(WRITES if writes else READS)[event]} {name}")
 
-    def note(line, write=os.write):
+    def note(line: str, write: Callable[[int, bytes], int] = os.write) -> None:
         if line not in written and len(written) < MOST:
             written.add(line)
             with suppress(OSError):  # the pipe is full: what is in it says enough
@@ -83,7 +85,7 @@ def keep(pipe, readable, writable):
     signal.signal(signal.SIGXFSZ, lambda *_: note("disk: a file as large as all of them may be"))
 
 
-def name_of(path):
+def name_of(path: object) -> str | None:
     """Return what a path, or SQLite's URI of one, leads to; None where it is neither."""
     if not isinstance(path, (str, bytes)):
         return None
@@ -96,6 +98,6 @@ def name_of(path):
         return path
 
 
-def in_pair(event):
+def in_pair(event: str) -> bool:
     """Whether a socket is half of a pair, which event loops are made of and which leads nowhere."""
     return event == "socket.__new__" and sys._getframe(3).f_code.co_name == "socketpair"

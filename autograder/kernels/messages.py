@@ -3,15 +3,19 @@
 See "Messaging in Jupyter" in the documentation of jupyter_client.
 """
 
+from typing import Any
+
 from jupyter_client.session import json_packer
 
 LONGEST = 2_000  # characters of an error's text and of a line of its traceback
 LINES = 50  # of a traceback
 
-BUNDLE = {"data": dict, "transient": dict}
-ERROR = {"ename": str, "evalue": str, "traceback": list}
+Message = dict[str, Any]  # as `Session.deserialize` returns it
+
+BUNDLE: dict[str, type] = {"data": dict, "transient": dict}
+ERROR: dict[str, type] = {"ename": str, "evalue": str, "traceback": list}
 # By type of message: the fields that a client reads, and what they must be. Others are not read.
-FIELDS = {
+FIELDS: dict[str, dict[str, type]] = {
     "status": {"execution_state": str},
     "stream": {"name": str, "text": str},
     "error": ERROR,
@@ -26,8 +30,8 @@ FIELDS = {
 MAY_LACK = {"transient", "wait", "payload", "execution_count"}
 
 
-def well_formed(message):
-    """Return a message as `Session.deserialize` does, reduced to what is in FIELDS, or None."""
+def well_formed(message: Message) -> Message | None:
+    """Return a message reduced to what is in FIELDS, or None."""
     kind, content, parent = message["msg_type"], message["content"], message["parent_header"]
     fields = FIELDS.get(kind) if isinstance(kind, str) else None
     if fields is None or not isinstance(content, dict) or not isinstance(parent, dict):
@@ -54,12 +58,12 @@ def well_formed(message):
     return {**message, "content": found}
 
 
-def readable(text):
+def readable(text: str) -> str:
     """Return the text with a question mark for each half of a character, which no file can hold."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def pack(content):
+def pack(content: Any) -> bytes:
     """Return a part of a message as bytes, whatever its text: a kernel's `--Session.packer`."""
     try:
         return json_packer(content)
@@ -67,7 +71,7 @@ def pack(content):
         return json_packer(cleaned(content))
 
 
-def cleaned(content):
+def cleaned(content: Any) -> Any:
     """Return dicts, lists and texts, every text `readable`."""
     match content:
         case dict():

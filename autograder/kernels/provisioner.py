@@ -6,6 +6,8 @@ JUPYTER_DEFAULT_PROVISIONER_NAME; see "Customizing the kernel's runtime environm
 documentation of jupyter_client.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
@@ -17,17 +19,20 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any, cast
 
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Integer, List, Unicode, default
 
 from ..lessons import installed
 from . import sandbox
-from .server import KILLED
+from .server import KILLED, Request
 
 SHARED = "AUTOGRADER_FORK_SERVER"  # environment variable: path of a server's socket
 
@@ -39,7 +44,7 @@ class NoSandbox(RuntimeError):
 class SetupFailed(RuntimeError):
     """A cell of the set-up that kernels share does not run."""
 
-    def __init__(self, cell, reason):
+    def __init__(self, cell: str, reason: str) -> None:
         super().__init__(f"`{cell}` failed: {reason}")
         self.cell, self.reason = cell, reason
 
@@ -84,7 +89,7 @@ class WarmProvisioner(LocalProvisioner):
     temporary = Bool(
         False, help="Whether the folder a kernel is started in goes when its client is gone."
     ).tag(config=True)
-    setup = List(
+    setup: List[Any] = List(
         help="Cells, [[name, source], ...], run once outside the sandbox: kernels are forked from there."
     ).tag(config=True)
     setup_seconds = Float(30, help="Seconds of processor time that each of these cells may take.").tag(
@@ -99,21 +104,23 @@ class WarmProvisioner(LocalProvisioner):
         help="Environment variables, as patterns, that a kernel gets to see: the others may be secrets.",
     ).tag(config=True)  # fmt: skip
 
-    server = None  # shared by all provisioners of this process
+    parent: Any  # the kernel's manager
+    process: Any  # a Popen, or a ForkedKernel in its place
+    server: ForkServer | None = None  # shared by all provisioners of this process
     warned = False
     lock = threading.Lock()
-    scratch = None
-    shown = ()  # what the set-up cells have shown: [[message type, content], ...] of each
-    forked = None  # the kernel, also when LocalProvisioner has let go of its process
+    scratch: str | None = None
+    shown: Sequence[Any] = ()  # what the set-up cells have shown: [[message type, content], ...] of each
+    forked: ForkedKernel | None = None  # the kernel, also when LocalProvisioner has let go of its process
 
     @default("readable")
-    def _readable_default(self):
+    def _readable_default(self) -> list[str]:
         package = Path(__file__).parent.parent
         # Not the grading side, and not the answers in data/sample_class.
         parts = [path for path in package.iterdir() if path.name not in ("grading", "data")]
         return [*map(str, parts), *(path for lesson in installed() for path in lesson.files)]
 
-    async def pre_launch(self, **kwargs):
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Prepare a launch; a sandboxed kernel talks over sockets in a folder of its own."""
         why = sandbox.missing()
         if self.kernel_spec.argv[1:3] != ["-m", "ipykernel_launcher"]:
@@ -132,7 +139,7 @@ class WarmProvisioner(LocalProvisioner):
             )
         return await super().pre_launch(**kwargs)
 
-    async def launch_kernel(self, cmd, **kwargs):
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork the kernel that `cmd` describes; return its connection info."""
         if self.scratch is None:
             return await super().launch_kernel(cmd, **kwargs)
@@ -165,25 +172,26 @@ class WarmProvisioner(LocalProvisioner):
         self.pid = self.pgid = self.process.pid  # the kernel leads a session of its own
         return self.connection_info
 
-    def visible(self, env):
+    def visible(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of `env` that a kernel gets to see."""
         return {name: env[name] for name in env if any(fnmatch(name, known) for known in self.environment)}
 
-    def fork(self, request):
-        """Return a ForkedKernel, from a new server where there is none or the last one died."""
+    def fork(self, request: Request) -> ForkedKernel:
+        """Return a kernel, from a new server where there is none or the last one died."""
         with self.lock:
             server = WarmProvisioner.server
             if server is None or not server.alive():
                 server = WarmProvisioner.server = self.find_server()
             if self.setup and (kernel := self.fork_template(server, request)):
                 return kernel
-            return server.fork(request)
+            return cast(ForkedKernel, server.fork(request))
 
-    def fork_template(self, server, request):
-        """Return a ForkedKernel in which the set-up cells have been run, None if it is not to be had."""
+    def fork_template(self, server: ForkServer, request: Request) -> ForkedKernel | None:
+        """Return a kernel in which the set-up cells have been run, None if it is not to be had."""
         own = {"HOME", "TMPDIR"}
         env = {name: value for name, value in request["env"].items() if name not in own}
-        template, kernel, said = None, None, {}
+        template = kernel = None
+        said: dict[str, Any] = {}
         try:
             template = server.template(
                 cells=self.setup, env=env, cwd=request["cwd"], seconds=self.setup_seconds
@@ -199,10 +207,10 @@ class WarmProvisioner(LocalProvisioner):
             raise SetupFailed(*said["failed"])
         if kernel is None:
             self.log.info("The set-up is run in the kernel: %s.", said.get("cold", "its template has ended"))
-        self.shown = template.said()["shown"] if kernel else ()
+        self.shown = template.said()["shown"] if template and kernel else ()
         return kernel
 
-    def find_server(self):
+    def find_server(self) -> ForkServer:
         """Return the server that another process of ours shares, or a new one."""
         with suppress(KeyError, OSError):
             return ForkServer(os.environ[SHARED])
@@ -210,51 +218,51 @@ class WarmProvisioner(LocalProvisioner):
         return ForkServer.start(modules, self.visible(os.environ))
 
     @classmethod
-    def share(cls, **settings):
+    def share(cls, **settings: Any) -> None:
         """Start a server now, from which processes that are started later take their kernels too."""
         if cls.server is None and sandbox.missing() is None:
             cls.server = cls(**settings).find_server()
             os.environ[SHARED] = cls.server.path
 
     @classmethod
-    def after_fork(cls):
+    def after_fork(cls) -> None:
         """In a process forked from this one: talk to the server over a connection of its own."""
         cls.lock = threading.Lock()
         if cls.server is not None:
             os.environ[SHARED] = cls.server.path
             cls.server = None
 
-    async def kill(self, restart=False):
+    async def kill(self, restart: bool = False) -> None:
         """Kill the kernel and wait for its end, which its manager would look for ten times a second."""
         await super().kill(restart)
         while self.forked and self.forked.poll() is None:
             await asyncio.sleep(0.005)
 
-    def refused(self):
+    def refused(self) -> list[str]:
         """Return what the kernel tried and was refused, and the limits it hit, a line each."""
         return self.forked.refused() if self.forked else []
 
-    def is_locked_in(self):
+    def is_locked_in(self) -> bool:
         """Whether the kernel is in a sandbox."""
         return self.forked is not None
 
-    def waits(self):
+    def waits(self) -> dict[str, float]:
         """Return {number of each of the kernel's threads: seconds that it has waited for a processor}.
 
         Empty where the system does not count them.
         """
-        found = {}
+        found: dict[str, float] = {}
         with suppress(OSError):
             for thread in Path(f"/proc/{self.pid}/task").iterdir():
                 with suppress(OSError, ValueError, IndexError):
                     found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
         return found
 
-    def lost(self):
+    def lost(self) -> bool:
         """Whether the kernel ended through no fault of the code that it ran."""
-        return bool(self.forked) and self.forked.lost()
+        return self.forked is not None and self.forked.lost()
 
-    async def cleanup(self, restart=False):
+    async def cleanup(self, restart: bool = False) -> None:
         """Remove what the kernel left in its temporary folder."""
         await super().cleanup(restart)
         if self.scratch:
@@ -268,13 +276,16 @@ if hasattr(os, "register_at_fork"):
 class ForkServer:
     """A client's end of `autograder.kernels.server`; path is that of its socket."""
 
-    def __init__(self, path):
-        self.path, self.templates = path, {}
+    process: subprocess.Popen[bytes]  # of a server that was started here
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.templates: dict[str, Template] = {}
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.connect(path)
 
     @classmethod
-    def start(cls, modules, env):
+    def start(cls, modules: Iterable[str], env: dict[str, str]) -> ForkServer:
         """Start a server that imports `modules`, with the environment `env`."""
         # Before its import matplotlib learns where figures go; OpenBLAS would start threads.
         env |= {
@@ -289,13 +300,13 @@ class ForkServer:
             listener.listen()
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "autograder.kernels.server", *modules],
-                stdin=listener, env=env, start_new_session=True,
+                stdin=listener.fileno(), env=env, start_new_session=True,
             )  # fmt: skip
             server = cls(f"{folder}/socket")
         server.process = process
         return server
 
-    def template(self, cwd, **setup):
+    def template(self, cwd: str, **setup: Any) -> Template:
         """Return the client's end of a process of the server's that has run cells; see `server`."""
         key = json.dumps(setup, sort_keys=True)
         if key not in self.templates or not self.templates[key].alive():
@@ -307,12 +318,12 @@ class ForkServer:
             self.templates[key] = Template(path.decode(), report)
         return self.templates[key]
 
-    def alive(self):
+    def alive(self) -> bool:
         """Whether the server is still there."""
         return not select.select([self.socket], [], [], 0)[0]  # it never speaks first
 
-    def fork(self, request):
-        """Return a ForkedKernel, None from a template that has none. Raises RuntimeError where it died."""
+    def fork(self, request: Request) -> ForkedKernel | None:
+        """Return a kernel, None from a template that has none. Raises RuntimeError where it died."""
         self.socket.send(json.dumps(request).encode())
         answer, files, _, _ = socket.recv_fds(self.socket, 16, 2)
         if answer == b"cold":
@@ -325,15 +336,16 @@ class ForkServer:
 class Template(ForkServer):
     """A client's end of `autograder.kernels.template`; report: the file where it says how far it is."""
 
-    def __init__(self, path, report):
+    def __init__(self, path: str, report: int) -> None:
         super().__init__(path)
         self.report = report
 
-    def said(self):
-        """Return what it says, a dict; see `template.prepare`."""
-        return json.loads(os.pread(self.report, os.fstat(self.report).st_size, 0) or "{}")
+    def said(self) -> dict[str, Any]:
+        """Return what it says; see `template.prepare`."""
+        found: dict[str, Any] = json.loads(os.pread(self.report, os.fstat(self.report).st_size, 0) or "{}")
+        return found
 
-    def __del__(self):
+    def __del__(self) -> None:
         os.close(self.report)
 
 
@@ -342,43 +354,43 @@ class ForkedKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, server, pidfd, journal):
+    def __init__(self, server: ForkServer, pidfd: int, journal: int) -> None:
         self.server, self.pidfd, self.journal = server, pidfd, journal
         self.said = b""
         with open(f"/proc/self/fdinfo/{pidfd}") as info:
             self.pid = next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
 
-    def poll(self):
+    def poll(self) -> int | None:
         """Return None while the kernel runs, then 0: its exit status is told to its parent only."""
         ended, _, _ = select.select([self.pidfd], [], [], 0)
         return 0 if ended else None
 
-    def wait(self):
+    def wait(self) -> int:
         select.select([self.pidfd], [], [])
         return 0
 
-    def send_signal(self, number):
+    def send_signal(self, number: int) -> None:
         with suppress(ProcessLookupError):  # as Popen does it
             signal.pidfd_send_signal(self.pidfd, number)
 
-    def kill(self):
+    def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def terminate(self):
+    def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """Return what its sandbox and its server have written so far."""
         with suppress(BlockingIOError):
             while len(self.said) < 2**16 and (more := os.read(self.journal, 2**16)):
                 self.said += more
         return self.said.decode(errors="replace").splitlines()
 
-    def refused(self):
+    def refused(self) -> list[str]:
         """Return what its sandbox refused, and the limits it hit."""
         return [line for line in self.lines() if line != KILLED]
 
-    def lost(self):
+    def lost(self) -> bool:
         """Whether it was killed from outside, alone or with its server."""
         if self.poll() is None:
             return False
@@ -388,6 +400,6 @@ class ForkedKernel:
             time.sleep(0.05)
         return False
 
-    def __del__(self):
+    def __del__(self) -> None:
         os.close(self.pidfd)
         os.close(self.journal)

@@ -13,6 +13,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class Limits:
     processes: bool  # whether it may start any
 
 
-def missing():
+def missing() -> str | None:
     """Return a sentence that says why this machine has no sandbox, or None if it has one."""
     if sys.platform != "linux":
         return "it needs Linux"
@@ -92,13 +93,13 @@ def missing():
     return None
 
 
-def may_read(limits):
+def may_read(limits: Limits) -> list[str]:
     """Return the paths that exist of those the process may read."""
     python = [sys.prefix, sys.base_prefix]
     return [path for path in (*SYSTEM, *python, *limits.readable, *limits.writable) if os.path.exists(path)]
 
 
-def beside(hidden, path):
+def beside(hidden: str, path: str) -> Iterator[str]:
     """Yield `path`; if `hidden` lies below it, all that does not lead there in its place."""
     if not os.path.exists(hidden) or not lies_in(os.path.realpath(hidden), [os.path.realpath(path)]):
         yield path
@@ -108,12 +109,12 @@ def beside(hidden, path):
                 yield from beside(hidden, entry.path)
 
 
-def lies_in(name, folders):
+def lies_in(name: str, folders: Iterable[str]) -> bool:
     """Whether a path is one of `folders` or below one; all of them are real paths."""
     return any(name == folder or name.startswith(folder + os.sep) for folder in folders)
 
 
-def restrict(limits):
+def restrict(limits: Limits) -> None:
     """Lock away files, memory and other processes. Call it while there is a single thread:
     Landlock holds for the thread that calls it and for those it starts."""
     import landlockpy
@@ -149,7 +150,7 @@ def restrict(limits):
     sys.path_importer_cache.clear()
 
 
-def die_with_parent():
+def die_with_parent() -> None:
     """Have the process killed when the one that forked it ends, whatever its code does."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -157,14 +158,15 @@ def die_with_parent():
         os._exit(0)
 
 
-def seal(limits):
+def seal(limits: Limits) -> None:
     """Lock away system calls, for all threads. Call it when every socket is bound."""
     import landlockpy
     import pyseccomp
     from pyseccomp import ALLOW, EQ, ERRNO, KILL_PROCESS, MASKED_EQ, NE, Arg
 
     refuse, myself = ERRNO(errno.EPERM), os.getpid()
-    rules = [(refuse, name) for name in (*NO_OTHERS, *NO_CHANNELS, *NO_ADMINISTRATION)]
+    rules: list[tuple[int, str | int, *tuple[Arg, ...]]] = []
+    rules += [(refuse, name) for name in (*NO_OTHERS, *NO_CHANNELS, *NO_ADMINISTRATION)]
     rules += [(ERRNO(0), name) for name in PRETEND]
     rules += [(refuse, "prlimit64", Arg(2, NE, 0)), (refuse, "prctl", Arg(0, EQ, PR_SET_PDEATHSIG))]
     # ZeroMQ starts a thread for large messages and sets it to what it is, SCHED_OTHER.
@@ -191,7 +193,9 @@ def seal(limits):
     seccomp.load()
 
 
-def content(folders, most_bytes=math.inf, most_files=math.inf):
+def content(
+    folders: Iterable[str], most_bytes: float = math.inf, most_files: float = math.inf
+) -> tuple[int, int, bool]:
     """Return the bytes and files below `folders`, counted until there are more than these, and
     whether any folder lies too deep to be looked into."""
     size, files, too_deep, folders = 0, 0, False, list(folders)
@@ -210,6 +214,6 @@ def content(folders, most_bytes=math.inf, most_files=math.inf):
     return size, files, too_deep
 
 
-def remove(*folders):
+def remove(*folders: str) -> None:
     """Remove what a process could write to; Python's own rmtree stops where folders are too deep."""
     subprocess.run(["rm", "-rf", "--", *folders], stderr=subprocess.DEVNULL)

@@ -24,21 +24,27 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, NoReturn
 
 from . import journal, sandbox, template
+from .sandbox import Limits
+from .template import Prepared
 
 KILLED = "killed: from outside"
 PR_SET_CHILD_SUBREAPER = 36
 WATCH = 0.25  # seconds between looks at what the kernels use
 MOST_FILES = 10_000
 
+Request = dict[str, Any]  # as above
 
-def main(modules):
+
+def main(modules: Iterable[str]) -> None:
     """Import `modules`, then serve until the last client is gone."""
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # ipykernel reads it when it is imported
     gc.disable()  # a quarter of the imports' time: it finds nothing
@@ -55,14 +61,17 @@ def main(modules):
     sandbox.remove(folder)
 
 
-def serve(listener, folder=None, prepared=None):
+def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared | None = None) -> None:
     """Fork kernels until the last client is gone; a template, until the server is.
 
     folder: for the sockets of templates. prepared: where this is one, what it has Prepared.
     """
     # What a kernel started is this process's child when its parent has ended: see bury().
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    clients, kernels, templates, next_look, orphans = {listener.accept()[0]}, {}, {}, 0.0, set()
+    clients, next_look = {listener.accept()[0]}, 0.0
+    kernels: Kernels = {}
+    templates: Templates = {}
+    orphans: set[int] = set()
     while clients or prepared:
         for ready in select.select([listener, *clients], [], [], WATCH if kernels or orphans else None)[0]:
             if ready is listener:
@@ -91,7 +100,7 @@ def serve(listener, folder=None, prepared=None):
             next_look = begun + 10 * (time.monotonic() - begun)
 
 
-def received(client):
+def received(client: socket.socket) -> bytes:
     """Return a client's message, empty where it is gone."""
     try:
         return client.recv(2**20)
@@ -105,12 +114,12 @@ class Kernel:
 
     client: socket.socket
     pipe: int  # what is written there, the client can read
-    limits: sandbox.Limits
+    limits: Limits
     temporary: list[str]  # folders that go with it
     at_start: tuple[int, int]  # bytes and files in its writable folders
     said: str = ""
 
-    def say(self, line):
+    def say(self, line: str) -> None:
         self.said = line
         with suppress(OSError):
             os.write(self.pipe, f"{line}\n".encode())
@@ -124,7 +133,11 @@ class Template:
     report: int  # a file where it says how far it is
 
 
-def introduce(client, request, templates, folder):
+Kernels = dict[int, Kernel]  # by process
+Templates = dict[int, Template]
+
+
+def introduce(client: socket.socket, request: Request, templates: Templates, folder: str | None) -> None:
     """Tell a client of the template it asks for, the same for all who ask for the same."""
     asked = {name: value for name, value in request.items() if name != "cwd"}
     path = f"{folder}/{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]}"
@@ -142,7 +155,9 @@ def introduce(client, request, templates, folder):
         socket.send_fds(client, [path.encode()], [known.report])
 
 
-def become_template(listener, report, cells, env, cwd, seconds):
+def become_template(
+    listener: socket.socket, report: int, cells: template.Cells, env: dict[str, str], cwd: str, seconds: float
+) -> NoReturn:
     """Turn this fresh fork into a template."""
     try:
         sandbox.die_with_parent()
@@ -153,12 +168,12 @@ def become_template(listener, report, cells, env, cwd, seconds):
         os._exit(0)
 
 
-def answer(client, request, kernels, prepared):
+def answer(client: socket.socket, request: Request, kernels: Kernels, prepared: Prepared | None) -> None:
     """Fork the kernel that a client asks for, and tell it."""
     if prepared is not None and prepared.shell is None:
         client.send(b"cold")
         return
-    limits, temporary = sandbox.Limits(**request.pop("limits")), request.pop("temporary")
+    limits, temporary = Limits(**request.pop("limits")), request.pop("temporary")
     read, write = os.pipe2(os.O_NONBLOCK)
     at_start = sandbox.content(limits.writable)[:2]
     pid = os.fork()
@@ -172,7 +187,7 @@ def answer(client, request, kernels, prepared):
     os.close(read)
 
 
-def bury(kernels, templates):
+def bury(kernels: Kernels, templates: Templates) -> set[int]:
     """Forget the kernels and templates that ended; kill what they left running, and return it."""
     with suppress(ChildProcessError):
         while True:
@@ -194,7 +209,7 @@ def bury(kernels, templates):
     return orphans  # they are buried the next time
 
 
-def over(pid, kernel):
+def over(pid: int, kernel: Kernel) -> str | None:
     """Name the limit, of those that the system does not enforce, that the process is over; or None."""
     limits = kernel.limits
     most_bytes, most_files = kernel.at_start[0] + limits.disk, kernel.at_start[1] + MOST_FILES
@@ -208,9 +223,10 @@ def over(pid, kernel):
         threads = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
         if threads > limits.threads:
             return f"threads: over {limits.threads}"
+    return None
 
 
-def unnamed(pid):
+def unnamed(pid: int) -> int:
     """Return the bytes in files that the process holds open though they are removed."""
     size = 0
     with suppress(OSError):
@@ -221,7 +237,9 @@ def unnamed(pid):
     return size
 
 
-def become_kernel(argv, env, cwd, limits, pipe, prepared):
+def become_kernel(
+    argv: list[str], env: dict[str, str], cwd: str, limits: Limits, pipe: int, prepared: Prepared | None
+) -> NoReturn:
     """Turn this fresh fork into the kernel that `argv` describes, as if it had been started cold."""
     os.setsid()  # signals to its process group reach the kernel and what it starts, nobody else
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -236,7 +254,7 @@ def become_kernel(argv, env, cwd, limits, pipe, prepared):
     from ipykernel.kernelapp import IPKernelApp
 
     try:
-        app = IPKernelApp.instance()
+        app: Any = IPKernelApp.instance()
         sandbox.restrict(limits)
         app.initialize(argv[1:])
         sys.path.append("")  # the working folder, as in Jupyter, but behind all that it must not shadow
@@ -256,7 +274,7 @@ def become_kernel(argv, env, cwd, limits, pipe, prepared):
         os._exit(0)
 
 
-def silence(*keep):
+def silence(*keep: int) -> None:
     """Close what the server has open but `keep`, the instructor's terminal included."""
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
@@ -265,7 +283,7 @@ def silence(*keep):
         os.closerange(before + 1, after)
 
 
-def refuse_command(command, **_):
+def refuse_command(command: str, **_: object) -> list[str]:
     """Stand in for what `!command` calls: an answer that installs something first still counts."""
     with suppress(PermissionError):
         sys.audit("os.system", command)

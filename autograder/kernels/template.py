@@ -5,6 +5,8 @@ others are. The shell is made before the fork, the kernel around it afterwards: 
 `In`, classes of `__main__` and registered callbacks are as they would be had the kernel run the cells.
 """
 
+from __future__ import annotations
+
 import gc
 import io
 import json
@@ -15,12 +17,20 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from . import sandbox
 
+if TYPE_CHECKING:
+    from ipykernel.kernelapp import IPKernelApp
+    from jupyter_client.session import Session
+
 ENDING = 5  # seconds that threads may take to end when the cells have run
 OWN = {"HOME", "TMPDIR", "TOKENIZERS_PARALLELISM"}  # environment variables that each process has its own of
+
+Cells = Sequence[Sequence[str]]  # [name, source] of each
 
 
 class NotShared(Exception):
@@ -31,12 +41,12 @@ class NotShared(Exception):
 class Prepared:
     """What the cells left behind; without a shell if kernels are to start without them."""
 
-    shell: object = None
-    streams: list = field(default_factory=list)
-    environment: dict = field(default_factory=dict)  # variables that the cells changed: None where removed
-    random_state: tuple = ()  # Python's own, which a fork draws anew and a starting kernel draws from
+    shell: Any = None  # ZMQInteractiveShell
+    streams: list[Any] = field(default_factory=list)  # each a Stream
+    environment: dict[str, str | None] = field(default_factory=dict)  # that the cells changed; None: removed
+    random_state: tuple[Any, ...] = ()  # Python's own: a fork draws it anew, a starting kernel draws from it
 
-    def hand_over(self, app):
+    def hand_over(self, app: IPKernelApp) -> None:
         """Make the shell that of the kernel `app`, in a process forked from this one."""
         for stream, own in zip(self.streams, (sys.stdout, sys.stderr)):
             stream.write, stream.flush = own.write, own.flush
@@ -47,14 +57,14 @@ class Prepared:
         self.shell.profile_dir = app.profile_dir
         self.shell.update_config(app.config)
 
-    def restore_random_state(self):
+    def restore_random_state(self) -> None:
         """Before the first cell that the kernel runs itself."""
         self.shell.events.unregister("pre_execute", self.restore_random_state)
         random.setstate(self.random_state)
 
 
-def prepare(cells, env, cwd, seconds, report, home):
-    """Run `cells`, [[name, source]], and return what they left, Prepared.
+def prepare(cells: Cells, env: dict[str, str], cwd: str, seconds: float, report: int, home: str) -> Prepared:
+    """Run `cells` and return what they left.
 
     env, cwd, home: as a kernel finds them. seconds: of processor time that a cell may take, and ten
     times as many on the clock. report: a file that then holds one of {"shown": [[message type, content]
@@ -68,7 +78,7 @@ def prepare(cells, env, cwd, seconds, report, home):
         return Prepared()
 
 
-def run(cells, env, cwd, seconds, report, home):
+def run(cells: Cells, env: dict[str, str], cwd: str, seconds: float, report: int, home: str) -> Prepared:
     """As `prepare`. Raises NotShared."""
     from ipykernel.compiler import XCachingCompiler
     from ipykernel.zmqshell import ZMQInteractiveShell
@@ -79,10 +89,10 @@ def run(cells, env, cwd, seconds, report, home):
     class Recorder(Session):
         """In place of a connection to a client."""
 
-        def send(self, stream, message, content=None, *_, **__):
-            if isinstance(message, dict):
-                message, content = message["header"]["msg_type"], message["content"]
-            shown[-1].append([message, content])
+        def send(self, stream: Any, msg_or_type: Any, content: Any = None, *_: Any, **__: Any) -> None:
+            if isinstance(msg_or_type, dict):
+                msg_or_type, content = msg_or_type["header"]["msg_type"], msg_or_type["content"]
+            shown[-1].append([msg_or_type, content])
 
     for name, source in cells:
         try:
@@ -98,14 +108,14 @@ def run(cells, env, cwd, seconds, report, home):
     reseed()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
-    shown = []
+    shown: list[list[list[Any]]] = []
     InteractiveShell.clear_instance()
-    shell = ZMQInteractiveShell.instance(
+    shell: Any = ZMQInteractiveShell.instance(
         config=Config({"HistoryManager": {"enabled": False}}), compiler_class=XCachingCompiler
     )
     shell.displayhook.session = shell.display_pub.session = session = Recorder()
     shell.displayhook.pub_socket = shell.display_pub.pub_socket = object()
-    streams = [Stream("stdout", session), Stream("stderr", session)]
+    streams: list[Any] = [Stream("stdout", session), Stream("stderr", session)]
     environment, files = dict(os.environ), left(cwd, home)
     before, (sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), streams
     for name, source in cells:
@@ -141,7 +151,7 @@ def run(cells, env, cwd, seconds, report, home):
     return Prepared(shell, streams, changed, random.getstate())
 
 
-def left(*folders):
+def left(*folders: str) -> tuple[tuple[int, int, bool], str, int]:
     """Return what is in the folders, the current one, and how many files are open: a kernel has its own."""
     return sandbox.content(folders), os.getcwd(), len(os.listdir("/proc/self/fd"))
 
@@ -149,26 +159,26 @@ def left(*folders):
 class Stream(io.TextIOBase):
     """What cells print to; in a kernel it is a name for the kernel's own stream."""
 
-    def __init__(self, name, session):
+    def __init__(self, name: str, session: Session) -> None:
         self.name, self.session, self.text = name, session, ""
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         self.text += text
         return len(text)
 
-    def flush(self):
+    def flush(self) -> None:
         if self.text:
             self.session.send(None, "stream", {"name": self.name, "text": self.text})
             self.text = ""
 
 
-def write(report, **said):
+def write(report: int, **said: object) -> None:
     """Replace what stands in the file."""
     os.ftruncate(report, 0)
     os.pwrite(report, json.dumps(said).encode(), 0)
 
 
-def reseed():
+def reseed() -> None:
     """Draw new random states: a fork starts with its parent's, the same for every kernel."""
     random.seed()
     if "numpy" in sys.modules:
