@@ -1,7 +1,10 @@
 """Pack what a student needs into one zip."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
+
+from ..lessons import Lesson
 
 README = """\
 # {name}
@@ -18,11 +21,11 @@ once it is installed. Hand in the notebook, under its own name.
 CONTENT = ("LICENSE", "pyproject.toml", "autograder/*.py")
 
 
-def pack(root, target, notebooks, lessons):
+def pack(root: Path, target: Path, notebooks: Path, lessons: Iterable[Lesson]) -> list[str]:
     """Write the students' zip of an assignment to `target`; return the names in it.
 
-    root: of the project; notebooks: path from there to the assignment's released folder; lessons: the
-    Lessons of its notebooks.
+    root: of the project; notebooks: path from there to the assignment's released folder; lessons: of
+    its notebooks.
     """
     name = Path(notebooks).name
     patterns = {*CONTENT, f"{notebooks}/*.ipynb", *(path for lesson in lessons for path in lesson.release)}
