@@ -3,7 +3,7 @@
 import sys
 
 
-def main():
+def main() -> None:
     try:
         if sys.argv[1:2] == ["grade"]:
             from .kernels.provisioner import WarmProvisioner

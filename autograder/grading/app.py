@@ -4,10 +4,12 @@ import errno
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from nbgrader.apps.autogradeapp import AutogradeApp
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters.base import NbGraderException
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import chdir
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -18,15 +20,16 @@ from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .gradebook import patiently
 from .page import page
+from .report import Points, Row
 from .text import clean
 
 
 class Command(NbGrader):
     """A command that runs in the course's root folder, for one assignment."""
 
-    flags = {}
+    flags: dict[str, Any] = {}
 
-    def start(self):
+    def start(self) -> None:
         super().start()
         try:
             assignment = assignment_of(self)
@@ -36,7 +39,7 @@ class Command(NbGrader):
             self.run(assignment)
 
 
-def assignment_of(app):
+def assignment_of(app: NbGrader) -> str:
     """Return the one assignment that a command names, by its argument or by --assignment, or the only one.
 
     Raises InstallationFault where there is none or more than one.
@@ -52,7 +55,7 @@ def assignment_of(app):
     return named.pop()
 
 
-def assignments(course):
+def assignments(course: CourseDirectory) -> set[str]:
     """Return the names of a course's assignments."""
     pattern = course.format_path(course.source_directory, ".", "*")
     return {path.parent.name for path in Path(pattern).parent.glob("*/*.ipynb")}
@@ -84,9 +87,9 @@ class SampleClass(NbGrader):
     name = "autograder-sample-class"
     description = "Make a course of its own, in a new folder, with the sample class as its students."
     examples = "autograder sample-class sample_course"
-    flags = {}
+    flags: dict[str, Any] = {}
 
-    def start(self):
+    def start(self) -> None:
         super().start()
         course, target = self.coursedir, Path(self.extra_args[0] if self.extra_args else "sample_course")
         with chdir(course.root):
@@ -124,14 +127,14 @@ class GradeClass(AutogradeApp):
     aliases = {**AutogradeApp.aliases, "scheduler": "Grade.scheduler", "workers": "Grade.workers"}
 
     @default("classes")
-    def _classes_default(self):
+    def _classes_default(self) -> list[type]:
         return [*super()._classes_default(), Grade]
 
     @default("log_level")
-    def _log_level_default(self):
+    def _log_level_default(self) -> int:
         return logging.ERROR  # the progress bar says the rest
 
-    def start(self):
+    def start(self) -> None:
         NbGrader.start(self)
         try:
             self.coursedir.assignment_id = assignment_of(self)
@@ -146,7 +149,7 @@ class GradeClass(AutogradeApp):
             status = self.say(because(error, self.coursedir))
         self.exit(status)
 
-    def grade(self):
+    def grade(self) -> int:
         """Grade the class; return the exit status: 1 if somebody was not graded, 2 if nobody could be."""
         try:
             grade = Grade(coursedir=self.coursedir, parent=self)
@@ -171,12 +174,12 @@ class GradeClass(AutogradeApp):
             print(f"{clean(student)} was not graded: {clean(why)}")
         return 1 if missed else 0
 
-    def say(self, sentence):
+    def say(self, sentence: str) -> int:
         self.log.error(sentence)
         return 2
 
 
-def because(error, course):
+def because(error: Exception, course: CourseDirectory) -> str:
     """Say in a sentence what kept a class from being graded."""
     gradebook = make_url(course.db_url).render_as_string(hide_password=True)
     if isinstance(error, OperationalError):
@@ -200,11 +203,11 @@ class Report(Command):
         "write the same and more to report.html."
     )
 
-    def run(self, assignment):
+    def run(self, assignment: str) -> None:
         print(report.table(*write_report(self.coursedir, assignment)))
 
 
-def write_report(coursedir, assignment):
+def write_report(coursedir: CourseDirectory, assignment: str) -> tuple[Points, list[Row], Points]:
     """Write report.html to the course's root folder; return what it shows.
 
     It is of the last assignment; where a course has several, each has one that stays, report-NAME.html.
@@ -224,7 +227,7 @@ class Release(Command):
     name = "autograder-release"
     description = "Make the students' notebook and their zip: notebook, data, and what the test cells import."
 
-    def run(self, assignment):
+    def run(self, assignment: str) -> None:
         self.coursedir.assignment_id = assignment
         notebooks = Path(self.coursedir.release_directory, assignment)
         try:
@@ -249,7 +252,7 @@ class Autograder(NbGrader):
         "release": (Release, Release.description),
     }
 
-    def start(self):
+    def start(self) -> None:
         if self.subapp is None:
             self.print_help()
         super().start()

@@ -1,7 +1,10 @@
 """What `nbgrader autograde` does before it grades anybody, as far as its hooks reach."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
+from nbformat import NotebookNode
 from nbgrader.converters import Autograde
 from nbgrader.utils import chdir, find_all_files
 from traitlets.config import Config
@@ -17,8 +20,10 @@ from .state import State
 class CheckedExporter(SubmissionExporter):
     """The exporter of `nbgrader autograde`, which makes it first of all, before it touches anything."""
 
-    def __init__(self, config=None, parent=None, **settings):
-        super().__init__(config=config, parent=parent, **settings)
+    parent: Autograde
+
+    def __init__(self, config: Config | None = None, parent: Any = None, **settings: Any) -> None:
+        super().__init__(config=config, parent=parent, **settings)  # type: ignore[no-untyped-call]
         if type(parent) is Autograde:
             try:
                 grade = before(parent)
@@ -29,7 +34,9 @@ class CheckedExporter(SubmissionExporter):
                 parent.log.error(str(why))
                 raise SystemExit(2) from None
 
-    def from_filename(self, filename, resources=None, **settings):
+    def from_filename(
+        self, filename: str, resources: Any = None, **settings: Any
+    ) -> tuple[NotebookNode, dict[str, Any]]:
         """Export from a file. Raises NotGraded, which the report then says, where that cannot be done."""
         names, course = resources["nbgrader"], self.parent.coursedir
         state = State(course.root, names["assignment"])
@@ -45,7 +52,7 @@ class CheckedExporter(SubmissionExporter):
         return exported
 
 
-def take_back_links(filename, names, autograde):
+def take_back_links(filename: str, names: Mapping[str, str], autograde: Autograde) -> None:
     """Remove what nbgrader has copied by way of a submission's links. Raises NotGraded if the file is one."""
     course = autograde.coursedir
     submitted, source, graded = (
@@ -67,8 +74,8 @@ def take_back_links(filename, names, autograde):
             os.remove(copied)
 
 
-def before(autograde):
-    """Do for nbgrader's Autograde what Grade does before it grades anybody; return the Grade."""
+def before(autograde: Autograde) -> Grade:
+    """Do for nbgrader's Autograde what Grade does before it grades anybody."""
     course, config = autograde.coursedir, autograde.config
     with chdir(course.root):
         solution.must_run(course, config)
@@ -79,7 +86,7 @@ def before(autograde):
         return grade
 
 
-def attempted(*arguments):
+def attempted(*arguments: Any) -> solution.Result:
     """Return what execute(*arguments) does, or the exception that it raises."""
     try:
         return execute(*arguments)

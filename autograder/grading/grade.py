@@ -12,13 +12,15 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nbformat
-from nbconvert.writers import FilesWriter
+from nbconvert.writers.files import FilesWriter
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
@@ -33,13 +35,13 @@ from ..lessons import KEY
 from . import cluster, setup, solution
 from .execute import read_secret, seed
 from .faults import InstallationFault, NotGraded
-from .gradebook import one_connection, opened, patiently
+from .gradebook import T, Ts, one_connection, opened, patiently
 from .job import Job, execute, in_the_way, write
 from .read import grade_id
 from .restore import read_release
 from .score import SaveAutoGrades
 from .state import State
-from .submissions import TIMESTAMP, folders, notebooks, receive, remark
+from .submissions import TIMESTAMP, Notebooks, Submission, folders, notebooks, receive, remark
 
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # it will be the same for all
 
@@ -55,11 +57,11 @@ class Grade(Autograde):
     scheduler = Unicode(
         "", help="Address of a Dask scheduler, as tcp://host:8786; without it, a cluster is started here."
     ).tag(config=True)
-    workers = Integer(os.cpu_count(), help="Worker processes of the cluster that is started here.").tag(
+    workers = Integer(os.cpu_count() or 1, help="Worker processes of the cluster that is started here.").tag(
         config=True
     )
 
-    def __init__(self, coursedir, **kwargs):
+    def __init__(self, coursedir: CourseDirectory, **kwargs: Any) -> None:
         super().__init__(coursedir=coursedir, **kwargs)
         self.course = coursedir
         # nbgrader's own steps find a submission where it was written from what was received.
@@ -75,12 +77,12 @@ class Grade(Autograde):
         self.exporter = self.exporter_class(parent=self, config=self.config)
 
     @cached_property
-    def state(self):
+    def state(self) -> State:
         return State(self.course.root, self.assignment)
 
     # --- The class
 
-    def init_notebooks(self):
+    def init_notebooks(self) -> None:
         """Find the students; the files are looked at one by one."""
         found = folders(self.course, self.assignment)
         self.state.not_graded = {s: why for s, why in self.state.not_graded.items() if s in found}
@@ -96,7 +98,7 @@ class Grade(Autograde):
                 f"<student>/{self.assignment}/{'' if chosen == '*' else f' (--student was {chosen})'}"
             )
 
-    def start(self):
+    def start(self) -> None:
         """Grade the class. Raises InstallationFault if nobody can be graded, NotGraded if nobody is there."""
         if self.course.notebook_id != "*":
             raise InstallationFault("A submission is graded as a whole: leave --notebook out.")
@@ -106,7 +108,7 @@ class Grade(Autograde):
                 self.init_notebooks()
                 self.convert_notebooks()
 
-    def convert_notebooks(self):
+    def convert_notebooks(self) -> None:
         """Grade every submission that is new or changed; with --force, every one."""
         self.state.save()  # a course that cannot be written to is found before there is anything to lose
         checked = self.state.solution == self.check_key and bool(solution.known(self.course))
@@ -117,7 +119,7 @@ class Grade(Autograde):
         finally:
             self.state.save()
 
-    def todo(self):
+    def todo(self) -> dict[str, Path]:
         """Return the students that are to be graded, and forget what was said of those that need not be."""
         done = set() if self.force else {s for s, folder in self.students.items() if self.is_done(s, folder)}
         if done:
@@ -126,7 +128,7 @@ class Grade(Autograde):
             del self.state.not_graded[student]
         return {student: folder for student, folder in self.students.items() if student not in done}
 
-    def grade(self, students):
+    def grade(self, students: Mapping[str, Path] | None) -> None:
         """Keep the cluster supplied with submissions and record what comes back.
 
         students: None if the solution is to be checked first, which may change what is to be graded.
@@ -138,7 +140,7 @@ class Grade(Autograde):
         with ExitStack() as stack:
             client = stack.enter_context(cluster.connect(self.scheduler, self.workers))
 
-            def run(jobs):
+            def run(jobs: Iterable[Job]) -> Iterator[tuple[Job, solution.Result]]:
                 return cluster.run(client, execute, jobs, self.executing, config)
 
             if students is None:
@@ -155,22 +157,22 @@ class Grade(Autograde):
                 self.attempt(job.student, self.record, job, result)
                 bar.update()
 
-    def check(self, run):
+    def check(self, run: solution.Run) -> None:
         """Check the solution, see `solution.check`, and remember that it passed, and its evidence."""
         self.state.evidence = solution.check(self, run)
         for name in ("assignment_key", "check_key"):  # of the release, too, which may be new
             self.__dict__.pop(name, None)
         self.state.solution = self.check_key
 
-    def jobs(self, students, bar):
-        """Yield the Jobs of students, one by one; who has none is done with."""
+    def jobs(self, students: Mapping[str, Path], bar: tqdm) -> Iterator[Job]:
+        """Yield the jobs of students, one by one; who has none is done with."""
         for student, folder in students.items():
             if job := self.attempt(student, self.sanitize, student, folder):
                 yield job
             else:
                 bar.update()
 
-    def attempt(self, student, step, *arguments):
+    def attempt(self, student: str, step: Callable[[*Ts], T], *arguments: *Ts) -> T | None:
         """Return what step(*arguments) does, or None if this submission cannot be graded."""
         try:
             return patiently(step, *arguments)
@@ -184,10 +186,11 @@ class Grade(Autograde):
             self.log.debug("%r could not be graded.", student, exc_info=True)
             said = f"The autograder itself failed on it: {type(error).__name__}: {error}"[:300]
         self.state.not_graded[student] = said
+        return None
 
     # --- What is done already
 
-    def is_done(self, student, folder):
+    def is_done(self, student: str, folder: Path) -> bool:
         """Whether the submission is recorded, and nothing that its grade depends on has changed since."""
         if student not in self.recorded:
             return False
@@ -200,7 +203,7 @@ class Grade(Autograde):
         return bool(found) and all(notes.get("key") == key for notes in found)
 
     @cached_property
-    def recorded(self):
+    def recorded(self) -> set[str]:
         """The students of whom the gradebook has a submission."""
         with opened(self.course) as gradebook:
             try:
@@ -209,39 +212,39 @@ class Grade(Autograde):
                 return set()
 
     @cached_property
-    def assignment_key(self):
+    def assignment_key(self) -> str:
         return solution.key(self.course, self.config)
 
     @cached_property
-    def check_key(self):
+    def check_key(self) -> str:
         """What the solution's check depends on: also the machine, and what is installed there."""
         expected = solution.SolutionCheck(parent=self.parent).expected
         found = self.assignment_key, solution.environment(), self.scheduler, expected, seed(read_secret())
         return " ".join(map(str, found))
 
-    def key(self, submission):
+    def key(self, submission: Submission) -> str:
         """Return a digest of all that a grade depends on."""
         return hashlib.sha256(f"{self.assignment_key} {submission.digest()}".encode()).hexdigest()
 
     # --- The three steps but the one in the middle
 
     @property
-    def executing(self):
+    def executing(self) -> list[type]:
         """The preprocessors that need no gradebook; the others come after them."""
-        return self.autograde_preprocessors[: self.split]
+        return list(self.autograde_preprocessors[: self.split])
 
     @property
-    def split(self):
+    def split(self) -> int:
         return [preprocessor.__name__ for preprocessor in self.autograde_preprocessors].index(
             SaveAutoGrades.__name__
         )
 
-    def sanitize(self, student, folder):
-        """Return the Job of a submitted folder."""
+    def sanitize(self, student: str, folder: Path) -> Job:
+        """Return the job of a submitted folder."""
         return self.job(receive(student, folder, self.course))
 
-    def job(self, submission):
-        """Return the Job of a Submission."""
+    def job(self, submission: Submission) -> Job:
+        """Return the job of a submission."""
         key = self.key(submission)
         self._sanitizing = True
         self._init_preprocessors()
@@ -260,28 +263,28 @@ class Grade(Autograde):
         return Job(self.assignment, submission.student, sanitized, files | own)
 
     @property
-    def releases(self):
-        """The assignment's notebooks as students got them, by name."""
+    def releases(self) -> Notebooks:
+        """The assignment's notebooks as students got them."""
         folder = Path(self.coursedir.format_path(self.coursedir.release_directory, ".", self.assignment))
         paths = sorted(folder.glob("*.ipynb"))
         return {path.stem: read_release(path, path.stat().st_mtime_ns) for path in paths}
 
     @property
-    def prepared(self):
+    def prepared(self) -> str:
         """The digest of the set-up that submissions share; "" where nothing is released yet."""
         return next((setup.digest(release, self.own_files) for release in self.releases.values()), "")
 
     @cached_property
-    def own_files(self):
-        """The assignment's other files, {path: bytes}: they take the place of what was submitted."""
+    def own_files(self) -> dict[str, bytes]:
+        """The assignment's other files, by path: they take the place of what was submitted."""
         folder = self.course.format_path(self.course.source_directory, ".", self.assignment)
         return {
             os.path.relpath(path, folder): Path(path).read_bytes()
             for path in find_all_files(folder, [*self.course.ignore, "*.ipynb"])
         }
 
-    def record(self, job, result):
-        """Write an executed Job to the gradebook and to autograded/, as a whole or not at all."""
+    def record(self, job: Job, result: solution.Result) -> None:
+        """Write an executed job to the gradebook and to autograded/, as a whole or not at all."""
         if isinstance(result, (InstallationFault, cluster.KilledWorker)):
             raise result
         if isinstance(result, Exception):  # whatever a submission has made a worker raise
@@ -313,13 +316,13 @@ class Grade(Autograde):
             for left in (source, target):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def forget_time(self, student):
+    def forget_time(self, student: str) -> None:
         """Have the gradebook not know when a student submitted."""
         with Gradebook(self.coursedir.db_url, self.course.course_id) as gradebook:
             gradebook.find_submission(self.assignment, student).timestamp = None
             gradebook.db.commit()
 
-    def earlier(self, job, name):
+    def earlier(self, job: Job, name: str) -> dict[str, str]:
         """Return {grade id: source} of the notebook as it was graded before."""
         path = Path(super()._format_dest(job.assignment, job.student), f"{name}.ipynb")
         try:
@@ -328,7 +331,7 @@ class Grade(Autograde):
             return {}
         return {grade_id(cell): cell.source for cell in cells if grade_id(cell)}
 
-    def resources(self, student, notebook):
+    def resources(self, student: str, notebook: str) -> dict[str, Any]:
         """Return what nbgrader's preprocessors want to know of a notebook."""
         return {
             "unique_key": notebook,
@@ -341,12 +344,12 @@ class Grade(Autograde):
             },
         }
 
-    def _format_dest(self, assignment_id, student_id, escape=False):
+    def _format_dest(self, assignment_id: str, student_id: str, escape: bool = False) -> str:
         """Return where a submission is put together, hidden beside the place it will have."""
         folder, name = os.path.split(super()._format_dest(assignment_id, student_id, escape))
         return os.path.join(folder, f".{name}.partial")
 
-    def put_in_place(self, assignment, student):
+    def put_in_place(self, assignment: str, student: str) -> None:
         """Replace what an earlier run left by what this one put together."""
         place, made = super()._format_dest(assignment, student), self._format_dest(assignment, student)
         if os.path.exists(place):

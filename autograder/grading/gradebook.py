@@ -1,23 +1,29 @@
 """One connection to the gradebook for a whole run, and one transaction for each step of it."""
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any, TypeVar, TypeVarTuple
 
 import nbgrader.api
 from alembic.script import ScriptDirectory
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, SourceCell
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.dbutil import ALEMBIC_DIR
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import scoped_session, sessionmaker
 from tqdm import tqdm
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 PATIENCE = 300  # seconds that a gradebook which another program has locked is waited for
 
 
 @cache
-def alembic_version():
+def alembic_version() -> str | None:
     """Return the version of the gradebook's tables; nbgrader starts a program each time to find it out."""
     return ScriptDirectory(ALEMBIC_DIR).get_current_head()
 
@@ -26,7 +32,7 @@ nbgrader.api.get_alembic_version = alembic_version
 
 
 @contextmanager
-def one_connection(db_url, course_id):
+def one_connection(db_url: str, course_id: str) -> Iterator[Connection]:
     """Have every Gradebook that nbgrader opens meanwhile share a connection; yield that.
 
     nbgrader opens one for each preprocessor, nine a submission, each with an engine, tables to look
@@ -39,11 +45,13 @@ def one_connection(db_url, course_id):
     engine = create_engine(db_url)
     alone, find, source_cells = Gradebook.__init__, Gradebook.find_source_cell, {}
 
-    def join(self, db_url, course_id="default_course", authenticator=None):
+    def join(
+        self: Gradebook, db_url: str, course_id: str = "default_course", authenticator: Any = None
+    ) -> None:
         self.engine, self.course_id, self.authenticator = engine, course_id, authenticator
         self.db = scoped_session(sessionmaker(bind=connection, expire_on_commit=False))
 
-    def find_once(self, *cell):
+    def find_once(self: Gradebook, *cell: str) -> SourceCell:
         if cell not in source_cells:
             source_cells[cell] = find(self, *cell)
         return source_cells[cell]
@@ -58,13 +66,13 @@ def one_connection(db_url, course_id):
 
 
 @contextmanager
-def opened(course):
+def opened(course: CourseDirectory) -> Iterator[Gradebook]:
     """Yield the Gradebook of a course, as soon as no other program locks it."""
     with patiently(Gradebook, course.db_url, course.course_id) as gradebook:
         yield gradebook
 
 
-def patiently(step, *arguments):
+def patiently(step: Callable[[*Ts], T], *arguments: *Ts) -> T:
     """Return what step(*arguments) does, as soon as no other program locks the gradebook."""
     begun = time.monotonic()
     while True:
@@ -78,6 +86,6 @@ def patiently(step, *arguments):
 
 
 @cache
-def say_waiting():
+def say_waiting() -> None:
     """Say so once."""
     tqdm.write("Another program has locked the gradebook: waiting for it.")

@@ -9,9 +9,11 @@ text looks as it did, with an invisible character where markup would have begun.
 import html
 import re
 from base64 import b64encode
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import unquote
 
-from nbformat import from_dict
+from nbformat import NotebookNode, from_dict
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import compute_checksum, is_grade, is_solution
 
@@ -92,7 +94,9 @@ class Harmless(NbGraderPreprocessor):
     was handed out: nbgrader knows it by its checksum.
     """
 
-    def preprocess_cell(self, cell, resources, cell_index):
+    def preprocess_cell(
+        self, cell: NotebookNode, resources: dict[str, Any], cell_index: int
+    ) -> tuple[NotebookNode, dict[str, Any]]:
         """Make one cell harmless."""
         if is_prose(cell) and not untouched(cell):
             cell.source, pictures = markdown(cell.source, cell.pop("attachments", {}))
@@ -108,12 +112,12 @@ class Harmless(NbGraderPreprocessor):
         return cell, resources
 
 
-def untouched(cell):
+def untouched(cell: NotebookNode) -> bool:
     checksum = cell.metadata.get("nbgrader", {}).get("checksum")
     return checksum is not None and checksum == compute_checksum(cell)
 
 
-def shown(output):
+def shown(output: dict[str, Any] | None) -> NotebookNode | None:
     """Return an output as it may be shown, or None."""
     output = output_of(output)
     if output is None:
@@ -135,22 +139,23 @@ def shown(output):
     return from_dict(output) if output.get("data", True) else None
 
 
-def text(source):
+def text(source: str) -> str:
     """Return text without control characters and escape sequences other than colours."""
     source = CONTROL.sub("", source)
     return source if len(COLOUR.findall(source)) <= MOST_COLOURS else COLOUR.sub("", source)
 
 
-def tex(source):
+def tex(source: str) -> str:
     """Return text in which TeX draws formulas and does nothing else; pages typeset all their text."""
     return TEX.sub(lambda match: match[0] + JOINER, source)
 
 
-def markdown(source, attachments):
+def markdown(source: str, attachments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return Markdown that can do nothing, and the attachments that it shows."""
-    images, pictures = [], {}
+    images: list[str] = []
+    pictures: dict[str, Any] = {}
 
-    def keep(match):
+    def keep(match: re.Match[str]) -> str:
         alt, name, data = match.groups()
         if name:
             bundle = attachments.get(name) or attachments.get(unquote(name))
@@ -170,7 +175,7 @@ def markdown(source, attachments):
     return source.replace("\0", ""), pictures
 
 
-def page(source):
+def page(source: str) -> str:
     """Return HTML with only the tags, attributes and addresses that are on the lists."""
     import nh3  # of an instructor's installation: a student has no use for it
 
@@ -188,7 +193,7 @@ def page(source):
     return "<p>This output has too many HTML elements to be shown.</p>"
 
 
-def attribute(tag, name, value):
+def attribute(tag: str, name: str, value: str) -> str | None:
     """Return what an attribute's value may be, or None."""
     if name == "style":
         return "; ".join(part for part in map(str.strip, value.split(";")) if STYLE.fullmatch(part)) or None
@@ -196,7 +201,7 @@ def attribute(tag, name, value):
     return value if pattern and pattern.fullmatch(value) else None
 
 
-def depth(source):
+def depth(source: str) -> int:
     """Return how deep a page's elements are nested."""
     deepest = now = 0
     for closing, tag in re.findall(r"<(/?)(\w+)", source):
@@ -205,7 +210,7 @@ def depth(source):
     return deepest
 
 
-CLEAN = {
+CLEAN: dict[str, Callable[[str], str]] = {
     "text/plain": text,
     "text/html": page,
     "text/latex": tex,

@@ -1,7 +1,15 @@
 """What sets a student apart in the report beside points and mistakes, and a class in few words."""
 
+from __future__ import annotations
 
-def marks(row, sandbox):
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .report import Row
+
+
+def marks(row: Row, sandbox: bool | None) -> list[tuple[str, str]]:
     """Return [(mark, words)]: what is to be said of a student beside points and mistakes.
 
     sandbox: of the class; see `sandbox_of`.
@@ -28,13 +36,13 @@ def marks(row, sandbox):
     return found
 
 
-def sandbox_of(found):
+def sandbox_of(found: Sequence[Row]) -> bool | None:
     """Return whether the class ran in a sandbox; None if that is not known or not the same for all."""
     values = {row.sandbox for row in found if row.graded} - {None}
     return values.pop() if len(values) == 1 else None
 
 
-def summary(found):
+def summary(found: Sequence[Row]) -> str:
     """Return what there is to know of a class in few words."""
     counts = {
         "with a submission that is not graded": sum(bool(row.not_graded) for row in found),
@@ -49,11 +57,11 @@ def summary(found):
     return ", ".join(parts) + "." + sandbox
 
 
-def counted(number, noun):
+def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}" + ("" if number == 1 else "s")
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Return a time in its two largest units: 2 days 3 hours."""
     parts = []
     for noun, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):

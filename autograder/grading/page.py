@@ -1,20 +1,27 @@
 """The class on one page: how the totals spread, which mistakes lead, every loss curve, every row."""
 
+from __future__ import annotations
+
 import math
 import re
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ..verdict import markup
 from .marks import marks, sandbox_of, summary
 from .text import clean
+
+if TYPE_CHECKING:
+    from .report import Points, Row
 
 COIN_TOSS = math.log(2)  # the loss of a classifier that gives both of two classes one half
 HANDFUL = 6  # so many names stand in the open, more are folded
@@ -24,11 +31,11 @@ NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
 NAMES = re.compile(r"`[^`]*`(?:, `[^`]*`)*(?: and \d+ more)?")
 
 
-def page(assignment, cells, rows, by_hand=None):
+def page(assignment: str, cells: Points, rows: Sequence[Row], by_hand: Points | None = None) -> str:
     """Return the report on a class as one HTML page that needs nothing else.
 
-    cells: max points by test cell. rows: a report.Row for each student, whose `feedback` is a path relative
-    to this page, as it is on disk. by_hand: max points by cell that a person grades.
+    cells: max points by test cell. rows: their `feedback` is a path relative to this page, as it is
+    on disk. by_hand: max points by cell that a person grades.
     """
     best, graded = sum(cells.values()), [row for row in rows if row.graded]
     seconds = [row.seconds for row in graded if is_number(row.seconds)]
@@ -52,7 +59,7 @@ def page(assignment, cells, rows, by_hand=None):
     )
 
 
-def template():
+def template() -> Template:
     """Return the page's template. What students wrote passes through `clean`, `said` or `link`."""
     # No autoescaping by file name: the template's ends in .j2, which would switch it off.
     environment = Environment(
@@ -72,26 +79,26 @@ def template():
 # --- Words and numbers
 
 
-def said(text):
+def said(text: str) -> Markup:
     """Return a sentence as HTML, with code where it has backticks."""
     return Markup(markup(clean(text)))
 
 
-def link(path):
+def link(path: str) -> str:
     """Return a path as a link that cannot leave for another scheme or host, whatever it is called."""
     return "./" + quote(path.encode("utf-8", "replace"))
 
 
-def is_number(value):
+def is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def number(value, digits=2):
+def number(value: float | None, digits: int = 2) -> str:
     """Return a number with no more digits than it needs."""
     return f"{round(value, digits):g}" if is_number(value) else "–"
 
 
-def people(count):
+def people(count: int) -> str:
     return "1 student" if count == 1 else f"{count} students"
 
 
@@ -109,7 +116,7 @@ class Bar:
 class Histogram:
     """How the totals spread, a bar a point, or some twenty bars where there are more points."""
 
-    def __init__(self, totals, best):
+    def __init__(self, totals: Sequence[float], best: float) -> None:
         self.step = max(1, math.ceil(best / 20))
         last = math.floor(best / self.step)
         # The last bar holds full marks, and whatever bonus is above.
@@ -121,14 +128,14 @@ class Histogram:
         self.words = in_words(totals, best)
 
 
-def ticks(highest):
+def ticks(highest: int) -> list[int]:
     """Return up to five round counts from 0 to `highest`."""
     rounds = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
     step = next(step for step in rounds if highest / step < 5)
     return list(range(0, highest + 1, step))
 
 
-def in_words(totals, best):
+def in_words(totals: Sequence[float], best: float) -> str:
     """Say in a sentence how the totals spread."""
     if not totals:
         return ""
@@ -155,13 +162,13 @@ class Mistake:
     wordings: dict[int, str] = field(default_factory=dict)  # by the row's number
 
     @property
-    def one_wording(self):
+    def one_wording(self) -> bool:
         return len(set(self.wordings.values())) == 1
 
 
-def mistakes_by_frequency(rows):
-    """Return [Mistake], the one that most students made first."""
-    groups = {}
+def mistakes_by_frequency(rows: Sequence[Row]) -> list[Mistake]:
+    """Return the mistakes, the one that most students made first."""
+    groups: dict[str, Mistake] = {}
     for k, row in enumerate(rows):
         for sentence in map(clean, row.mistakes):
             group = groups.setdefault(kind(sentence), Mistake(sentence))
@@ -171,7 +178,7 @@ def mistakes_by_frequency(rows):
     return sorted(groups.values(), key=lambda group: -len(group.wordings))
 
 
-def kind(sentence):
+def kind(sentence: str) -> str:
     """Return what stays of a sentence without its names, lists of names, and numbers."""
     return NUMBER.sub("0", NAMES.sub("``", sentence))
 
@@ -193,7 +200,7 @@ class Curve:
 class Curves:
     """All loss curves on the same axes, which few strange runs cannot stretch."""
 
-    def __init__(self, losses):
+    def __init__(self, losses: Sequence[Sequence[float]]) -> None:
         self.epochs = int(reach([len(run) for run in losses if len(run)], least=1))
         shown = [loss for run in losses for loss in run[: self.epochs] if math.isfinite(loss)]
         self.top = reach(shown, least=1.5)
@@ -201,18 +208,19 @@ class Curves:
         self.coin_toss = self.y(COIN_TOSS)
         self.each = [self.curve(run) for run in losses]
 
-    def x(self, k):
+    def x(self, k: int) -> float:
         return round(MARGIN + k / max(1, self.epochs - 1) * (WIDTH - 2 * MARGIN), 1)
 
-    def y(self, loss):
+    def y(self, loss: float) -> float:
         part = min(max(loss / self.top, 0), 1)
         return round(HEIGHT - MARGIN - part * (HEIGHT - 2 * MARGIN), 1)
 
-    def curve(self, losses):
+    def curve(self, losses: Sequence[float]) -> Curve:
         """Return the Curve of one student."""
-        points, lines, crosses, beyond, y = thinned(losses[: self.epochs]), [], [], [], HEIGHT / 2
-        for is_finite, run in groupby(points, lambda point: math.isfinite(point[1])):
-            run = list(run)
+        points, lines, crosses, y = thinned(losses[: self.epochs]), [], [], HEIGHT / 2
+        beyond: list[tuple[float, float]] = []
+        for is_finite, part in groupby(points, lambda point: math.isfinite(point[1])):
+            run = list(part)
             if is_finite:
                 lines.append(" ".join(f"{self.x(k):g},{self.y(loss):g}" for k, loss in run))
                 y = self.y(run[-1][1])
@@ -222,7 +230,7 @@ class Curves:
                 crosses.append((self.x(run[0][0]), y))
         return Curve(lines, crosses, beyond, described(losses), self.notes(losses))
 
-    def notes(self, losses):
+    def notes(self, losses: Sequence[float]) -> list[str]:
         """Return what to say below a drawing that does not show everything."""
         finite = [loss for loss in losses if math.isfinite(loss)]
         broken = next((k for k, loss in enumerate(losses, 1) if not math.isfinite(loss)), None)
@@ -240,7 +248,7 @@ class Curves:
         return found
 
 
-def reach(values, least):
+def reach(values: Sequence[float], least: float) -> float:
     """Return where an axis ends: at the 95th percentile, but not before `least`.
 
     What is ten times the median counts for nothing: sums in place of means from a student in ten
@@ -253,12 +261,13 @@ def reach(values, least):
     return max(least, plausible[int(0.95 * (len(plausible) - 1))])
 
 
-def thinned(losses, buckets=40):
+def thinned(losses: Sequence[float], buckets: int = 40) -> list[tuple[int, float]]:
     """Return [(position, loss)] with enough of a long run to draw its line: its lows and highs."""
     points = list(enumerate(losses))
     if len(points) <= 3 * buckets:
         return points
-    size, kept = math.ceil(len(points) / buckets), {}
+    size = math.ceil(len(points) / buckets)
+    kept: dict[int, float] = {}
     for start in range(0, len(points), size):
         bucket = points[start : start + size]
         finite = [point for point in bucket if math.isfinite(point[1])]
@@ -268,7 +277,7 @@ def thinned(losses, buckets=40):
     return sorted(kept.items())
 
 
-def described(losses):
+def described(losses: Sequence[float]) -> str:
     """Say a curve in words, for those who do not see it."""
     if not len(losses):
         return "No loss recorded."

@@ -5,12 +5,15 @@ import re
 import shutil
 import textwrap
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
-from nbgrader.api import Gradebook, MissingEntry
+from nbformat import NotebookNode
+from nbgrader.api import Gradebook, MissingEntry, Notebook, SubmittedAssignment
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import is_grade, is_solution
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,13 +26,15 @@ from .state import State
 from .submissions import folders
 from .text import clean
 
+Points = dict[str, float]  # by cell
+
 
 @dataclass
 class Row:
     """A student's line in the table."""
 
     student: str
-    points: dict[str, float]  # by test cell, a person's points in place of the machine's
+    points: Points  # by test cell, a person's points in place of the machine's
     manual: dict[str, float | None] = field(default_factory=dict)  # by cell that only a person can grade
     mistakes: list[str] = field(default_factory=list)  # sentences about the answer, the cause first
     remarks: list[str] = field(default_factory=list)  # sentences about the file
@@ -49,25 +54,25 @@ class Row:
     feedback: str | None = None  # path of its feedback page, from the course's root folder
 
     @property
-    def total(self):
+    def total(self) -> float:
         """The points of the test cells."""
         return sum(self.points.values())
 
     @property
-    def by_hand(self):
+    def by_hand(self) -> float | None:
         """The points that people gave in the cells that only they can grade, None if none yet."""
         given = [points for points in self.manual.values() if points is not None]
         return sum(given) if given or not self.manual else None
 
     @property
-    def grade(self):
+    def grade(self) -> float:
         """All points, less the late penalty."""
         return max(0.0, self.total + (self.by_hand or 0.0) - self.penalty)
 
     @property
-    def said(self):
+    def said(self) -> list[str]:
         """All sentences but the limits."""
-        return [self.not_graded] * bool(self.not_graded) + self.remarks + self.mistakes
+        return ([self.not_graded] if self.not_graded else []) + self.remarks + self.mistakes
 
 
 @dataclass
@@ -79,10 +84,10 @@ class GradedCell:
     by_hand: bool
 
 
-def rows(course, assignment):
-    """Return (max points by test cell, [Row], max points by cell that a person grades).
+def rows(course: CourseDirectory, assignment: str) -> tuple[Points, list[Row], Points]:
+    """Return (max points by test cell, rows, max points by cell that a person grades).
 
-    A row for everyone whom the gradebook knows or who has a folder. course: nbgrader's CourseDirectory.
+    A row for everyone whom the gradebook knows or who has a folder.
     """
     steps = course.submitted_directory, course.autograded_directory, course.feedback_directory
     submitted, graded, feedback = (folders(course, assignment, step) for step in steps)
@@ -114,8 +119,8 @@ def rows(course, assignment):
                 for name in names:
                     describe(row, place / f"{name}.ipynb")
                 pages = (feedback[student] / f"{name}.html" for name in names if student in feedback)
-                pages = filter(os.path.exists, pages)
-                row.feedback = next((os.path.relpath(page, course.root) for page in pages), None)
+                there = filter(os.path.exists, pages)
+                row.feedback = next((os.path.relpath(page, course.root) for page in there), None)
             if row.submitted:
                 row.not_graded = not_graded.get(student)
                 if not (row.graded or row.not_graded):
@@ -128,7 +133,7 @@ def rows(course, assignment):
     return automatic, found, by_hand
 
 
-def graded_cells(notebooks):
+def graded_cells(notebooks: Sequence[Notebook]) -> dict[str, GradedCell]:
     """Return {id in the gradebook: GradedCell} in the order in which students meet them."""
     graded = [[*notebook.grade_cells, *notebook.task_cells] for notebook in notebooks]
     times = Counter(cell.name for cells in graded for cell in cells)
@@ -146,7 +151,7 @@ def graded_cells(notebooks):
 # --- What the gradebook says of a submission
 
 
-def fill_in(row, submission, cells):
+def fill_in(row: Row, submission: SubmittedAssignment, cells: Mapping[str, GradedCell]) -> None:
     """Fill in points, and what is still to be done for them."""
     row.late, row.penalty = submission.total_seconds_late, submission.late_submission_penalty
     grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
@@ -168,7 +173,7 @@ def fill_in(row, submission, cells):
 # --- What a graded notebook says of itself
 
 
-def describe(row, path):
+def describe(row: Row, path: Path) -> None:
     """Fill in what a graded notebook says; damaged, or made by another version, it may say anything."""
     try:
         notebook = nbformat.read(path, as_version=4)
@@ -190,17 +195,17 @@ def describe(row, path):
         )
 
 
-def sentences(found):
+def sentences(found: object) -> list[str]:
     return [str(sentence) for sentence in found] if isinstance(found, list) else []
 
 
-def numbers(found):
+def numbers(found: object) -> list[float]:
     """Return the numbers in a list, as far as it is one; an integer too large for a float is none."""
     found = found if isinstance(found, list) else []
     return [float(x) for x in found if isinstance(x, float) or isinstance(x, int) and abs(x) < 2**63]
 
 
-def name_mistakes(notebook):
+def name_mistakes(notebook: NotebookNode) -> list[str]:
     """Return what went wrong in a graded notebook, one sentence each, causes first."""
     said, known = [], set()  # and rules which say no more than an error that stopped a cell
     lesson = lesson_of(notebook)
@@ -228,17 +233,17 @@ def name_mistakes(notebook):
     return list(dict.fromkeys(said))
 
 
-def stopped(name, error):
+def stopped(name: str | None, error: NotebookNode) -> str:
     """Say that a cell stopped with an error."""
     return f"`{name}` stopped with {error.ename}: {first_line(error.evalue)}".rstrip(": ")
 
 
-def first_line(text):
+def first_line(text: str) -> str:
     line = (text.strip().splitlines() or [""])[0][:200]
     return re.sub(r"\(\d+\.py, (line \d+)\)", r"(\1)", line)  # IPython's number for the cell
 
 
-def why_not_graded(place):
+def why_not_graded(place: Path) -> str:
     """Say why a submission has no grade, as far as its place tells."""
     if place.is_symlink():
         return "In place of its folder there is a link to another one, which is not followed."
@@ -256,7 +261,9 @@ def why_not_graded(place):
 # --- On the terminal
 
 
-def table(cells, found, by_hand=None, width=None):
+def table(
+    cells: Points, found: Sequence[Row], by_hand: Points | None = None, width: int | None = None
+) -> str:
     """Return the rows as text, wrapped to `width` columns (the terminal's, by default).
 
     cells, by_hand: max points by test cell, and by cell that a person grades.
@@ -272,7 +279,7 @@ def table(cells, found, by_hand=None, width=None):
     indent = " " * (column + sum(w + 2 for w in widths) + 2)
     sandbox, lines = sandbox_of(found), textwrap.wrap(summary(found), width) + [""]
 
-    def line(name, values, text=""):
+    def line(name: str, values: Sequence[str], text: str = "") -> None:
         shown = "".join(f"  {v:>{w}}" for v, w in zip(values, widths))
         lines.append(f"{name:{column}}{shown}  {text}".rstrip())
 
@@ -284,14 +291,14 @@ def table(cells, found, by_hand=None, width=None):
     for row in found:
         values = [row.points.get(cell) for cell in cells]
         values += [row.total, row.by_hand, row.waiting or None] if by_hand else []
-        values = ["-" if v is None or not row.graded else f"{v:g}" for v in [*values, row.grade]]
+        shown = ["-" if v is None or not row.graded else f"{v:g}" for v in [*values, row.grade]]
         said = [f"{mark}: {words}" if words else f"{mark}." for mark, words in marks(row, sandbox)]
         said += row.remarks + row.mistakes[:1]
         if len(row.mistakes) > 1:
             said[-1] += f" (+{len(row.mistakes) - 1} more)"
         names = textwrap.wrap(clean(row.student), column) or [""]
         wrapped = textwrap.wrap(" ".join(map(clean, said)) or "-", max(30, width - len(indent)))
-        line(names[0], values, wrapped[0])
+        line(names[0], shown, wrapped[0])
         for name, more in zip_longest(names[1:], wrapped[1:], fillvalue=""):
             lines.append(f"{name:{len(indent)}}{more}".rstrip())
     return "\n".join(lines)

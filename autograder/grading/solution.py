@@ -1,5 +1,7 @@
 """Before a class is graded: whether the assignment is in order, and its own solution gets every point."""
 
+from __future__ import annotations
+
 import difflib
 import errno
 import hashlib
@@ -12,29 +14,39 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from sysconfig import get_path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbconvert.exporters import NotebookExporter
+from nbformat import NotebookNode
 from nbgrader.api import MissingEntry
 from nbgrader.converters import GenerateAssignment
-from nbgrader.converters.base import NbGraderException
+from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import determine_grade, find_all_files, is_grade, is_solution
 from traitlets import Dict
-from traitlets.config import LoggingConfigurable
+from traitlets.config import Config, LoggingConfigurable
 
 from ..evidence import MIME_TYPE as EVIDENCE
 from ..kernels import sandbox
-from ..lessons import lesson_of
+from ..lessons import Lesson, lesson_of
 from ..verdict import MIME_TYPE
 from .faults import InstallationFault
 from .gradebook import opened
+from .job import Job
 from .read import grade_id
 from .report import name_mistakes
 from .submissions import Submission
+
+if TYPE_CHECKING:
+    from .grade import Grade
+
+Result = dict[str, str] | Exception  # of executing a Job: {notebook id: JSON}
+Run = Callable[[Iterable[Job]], Iterable[tuple[Job, Result]]]
 
 PACKAGE = Path(__file__).parent.parent
 # Sections of the configuration that say whom to grade, where and how loudly, and change no grade.
@@ -55,7 +67,7 @@ class SolutionCheck(LoggingConfigurable):
 # --- The key
 
 
-def key(course, config):
+def key(course: CourseDirectory, config: Config) -> str:
     """Return a digest of what every grade in a class depends on: assignment, package, configuration."""
     digest = hashlib.sha256()
     for step in (course.source_directory, course.release_directory):
@@ -70,7 +82,7 @@ def key(course, config):
     return digest.hexdigest()
 
 
-def lessons(course):
+def lessons(course: CourseDirectory) -> list[Lesson]:
     """Return the lessons of an assignment's notebooks. Raises InstallationFault where one is not there."""
     folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
     try:
@@ -79,20 +91,20 @@ def lessons(course):
         raise InstallationFault(str(error)) from None
 
 
-def environment():
+def environment() -> str:
     """Return what else decides whether a solution gets its points: the machine, and what is installed."""
     installed = sorted(path.name for path in Path(get_path("purelib")).glob("*.dist-info"))
     return f"{platform.node()} {sys.prefix} {sandbox.missing()} {' '.join(installed)}"
 
 
-def add_folder(digest, folder, ignore):
+def add_folder(digest: hashlib._Hash, folder: str | Path, ignore: Sequence[str]) -> None:
     """Add the names and contents of a folder's files, or of one file, to a digest."""
     for path in [folder] if os.path.isfile(folder) else sorted(find_all_files(str(folder), ignore)):
         content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         digest.update(f"{os.path.relpath(path, folder)}\0{content}\n".encode(errors="surrogateescape"))
 
 
-def describe(value):
+def describe(value: Any) -> str:
     """Return what a class or a function in the configuration does, as text, or the value's own words."""
     try:
         return f"{value.__module__}.{value.__qualname__} {inspect.getsource(value)}"
@@ -103,7 +115,7 @@ def describe(value):
 # --- The check
 
 
-def must_run(course, config):
+def must_run(course: CourseDirectory, config: Config) -> None:
     """Raise InstallationFault if there is no such assignment, if this is another course's environment, or if
     cells are not to be run."""
     must_be_here(course)
@@ -117,7 +129,7 @@ def must_run(course, config):
         print(f"No sandbox, because {why}: what runs can read, change and send whatever you can.")
 
 
-def must_be_here(course):
+def must_be_here(course: CourseDirectory) -> None:
     """Raise InstallationFault if the course is a checkout, and the package in use is another's."""
     own = Path(course.root, PACKAGE.name)
     if not (own / "__init__.py").exists():
@@ -132,13 +144,13 @@ def must_be_here(course):
         )
 
 
-def check(grade, run):
+def check(grade: Grade, run: Run) -> dict[str, dict[str, str]]:
     """Return the solution's evidence, {notebook: {grade id: evidence}}; submissions are compared with it.
 
     Raises InstallationFault unless everything that grading needs is there and the solution gets its points.
 
-    grade: a Grade. run: from Jobs to (Job, result), the very way that submissions go. What is missing
-    and can be made is made: the released notebook, and what the gradebook knows of the assignment.
+    run: the very way that submissions go. What is missing and can be made is made: the released
+    notebook, and what the gradebook knows of the assignment.
     """
     with TemporaryDirectory(prefix="solution-") as folder:
         made = elsewhere(grade, folder)
@@ -149,8 +161,8 @@ def check(grade, run):
     return evidence
 
 
-def elsewhere(converter, folder):
-    """Return the CourseDirectory of the same sources; everything that is made of them lies in `folder`."""
+def elsewhere(converter: BaseConverter, folder: str) -> CourseDirectory:
+    """Return a course of the same sources; everything that is made of them lies in `folder`."""
     course = getattr(converter, "course", converter.coursedir)
     return CourseDirectory(
         parent=converter.parent, root=course.root, assignment_id=course.assignment_id,
@@ -159,7 +171,7 @@ def elsewhere(converter, folder):
     )  # fmt: skip
 
 
-def must_exist(course):
+def must_exist(course: CourseDirectory) -> None:
     """Raise InstallationFault if there is no such assignment."""
     folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
     if not list(folder.glob("*.ipynb")):
@@ -171,7 +183,7 @@ def must_exist(course):
         )
 
 
-def generate(converter, course):
+def generate(converter: BaseConverter, course: CourseDirectory) -> None:
     """Do what `nbgrader generate_assignment` does, in `course`. Raises InstallationFault if that fails."""
     log, name = converter.log, course.assignment_id
     level = log.level
@@ -189,7 +201,7 @@ def generate(converter, course):
         log.setLevel(level)
 
 
-def must_solve(grade, made, run):
+def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[str, str]]:
     """Return the solution's evidence. Raises InstallationFault if it does not get the points that it must."""
     source = Path(grade.course.format_path(grade.course.source_directory, ".", grade.assignment))
     solution = {path.name: path.read_bytes() for path in sorted(source.glob("*.ipynb"))}
@@ -199,7 +211,8 @@ def must_solve(grade, made, run):
         said = result if isinstance(result, InstallationFault) else f"{type(result).__name__}: {result}"
         raise InstallationFault(f"The solution cannot be graded: {said}")
     expected = SolutionCheck(parent=grade.parent).expected
-    lost, evidence = [], {}
+    lost = []
+    evidence: dict[str, dict[str, str]] = {}
     for name, text in result.items():
         notebook = nbformat.reads(text, as_version=4)
         for cell in notebook.cells:
@@ -224,13 +237,13 @@ def must_solve(grade, made, run):
     return evidence
 
 
-def evidence_in(cell):
+def evidence_in(cell: NotebookNode) -> dict[str, str]:
     """Return {grade id: evidence} of a test cell, empty if it left none."""
     found = [output.get("data", {}).get(EVIDENCE) for output in cell.outputs]
     return {grade_id(cell): text for text in found if text}
 
 
-def because(cell):
+def because(cell: NotebookNode) -> str:
     """Return why a test cell gave less than all points, as the end of a sentence."""
     for output in cell.outputs:
         for finding in output.get("data", {}).get(MIME_TYPE, {}).get("findings", []):
@@ -239,7 +252,7 @@ def because(cell):
     return f"it ends with: {' '.join(name_mistakes(notebook)) or 'no reason given.'}"
 
 
-def must_be_released(course, made):
+def must_be_released(course: CourseDirectory, made: CourseDirectory) -> None:
     """Have the assignment released; raise InstallationFault if what students got is of another source."""
     name = course.assignment_id
     folder = Path(made.format_path(made.release_directory, ".", name))
@@ -256,7 +269,7 @@ def must_be_released(course, made):
             )
 
 
-def is_same(*paths):
+def is_same(*paths: Path) -> bool:
     """Whether released notebooks agree in all that counts; a damaged one does not."""
     try:
         found = [nbformat.read(path, as_version=4).cells for path in paths]
@@ -269,7 +282,7 @@ def is_same(*paths):
     return one == other
 
 
-def must_be_known(grade, made):
+def must_be_known(grade: Grade, made: CourseDirectory) -> None:
     """Have the gradebook know the assignment as it is."""
     now = known(made)
     if known(grade.course) != now:
@@ -280,9 +293,9 @@ def must_be_known(grade, made):
             generate(grade, there)
 
 
-def known(course):
+def known(course: CourseDirectory) -> dict[tuple[str, str, str], object]:
     """Return what the gradebook knows of the assignment: {(notebook, kind, cell): what counts of it}."""
-    found = {}
+    found: dict[tuple[str, str, str], object] = {}
     with opened(course) as gradebook:
         try:
             books = gradebook.find_assignment(course.assignment_id).notebooks
@@ -298,7 +311,7 @@ def known(course):
     return found
 
 
-def must_keep_cells(course, now):
+def must_keep_cells(course: CourseDirectory, now: Mapping[tuple[str, str, str], object]) -> None:
     """Raise InstallationFault if cells came or went though there are submissions in the gradebook."""
     name, before = course.assignment_id, known(course)
     changed = sorted({cell for _, _, cell in before.keys() ^ now.keys()})
@@ -311,11 +324,11 @@ def must_keep_cells(course, now):
         )
 
 
-def count(course):
+def count(course: CourseDirectory) -> int:
     """Return how many submissions of the assignment the gradebook has."""
     with opened(course) as gradebook:
         try:
-            return gradebook.find_assignment(course.assignment_id).num_submissions
+            return int(gradebook.find_assignment(course.assignment_id).num_submissions)
         except MissingEntry:
             return 0
 
@@ -323,8 +336,8 @@ def count(course):
 class ReleaseExporter(NotebookExporter):
     """The exporter of `nbgrader generate_assignment`, which makes it before it removes the old release."""
 
-    def __init__(self, config=None, parent=None, **settings):
-        super().__init__(config=config, parent=parent, **settings)
+    def __init__(self, config: Config | None = None, parent: Any = None, **settings: Any) -> None:
+        super().__init__(config=config, parent=parent, **settings)  # type: ignore[no-untyped-call]
         if isinstance(parent, GenerateAssignment) and count(parent.coursedir):
             try:
                 with TemporaryDirectory(prefix="release-") as folder:

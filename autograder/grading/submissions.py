@@ -9,18 +9,23 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 from dateutil.parser import parse
 from dateutil.tz import gettz
+from nbformat import NotebookNode
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import parse_utc
 
 from ..lessons import KEY
 from .faults import NotGraded
 from .read import read
 from .restore import answered, carries
+
+Notebooks = dict[str, NotebookNode]  # by name
 
 STUDENT = "{student_id}"
 TIMESTAMP = "timestamp.txt"
@@ -47,7 +52,7 @@ class Submission:
     refused: dict[str, str] = field(default_factory=dict)  # the same: why it was left out
     remarks: list[str] = field(default_factory=list)  # sentences for the instructor
 
-    def digest(self):
+    def digest(self) -> str:
         """Return a digest of everything that was received, and of what was left out."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
@@ -57,12 +62,12 @@ class Submission:
         return digest.hexdigest()
 
 
-def folders(course, assignment, step=None):
+def folders(course: CourseDirectory, assignment: str, step: str | None = None) -> dict[str, Path]:
     """Return {student: Path} of every student with something in a step of the course, in order of names.
 
-    No glob pattern: it would take brackets in a name for its own. course: nbgrader's CourseDirectory.
-    step: a directory such as the autograded one; by default the submitted one. What stands at the
-    Path may be no folder, or nobody may read it.
+    No glob pattern: it would take brackets in a name for its own. step: a directory such as the
+    autograded one; by default the submitted one. What stands at the Path may be no folder, or nobody
+    may read it.
     """
     step = step or course.submitted_directory
     parts = Path(course.directory_structure).parts
@@ -71,16 +76,16 @@ def folders(course, assignment, step=None):
     above = Path(course.root, *(part.format(**names) for part in parts[:place]))
     below = Path(*(part.format(**names, student_id="") for part in parts[place + 1 :]))
     pattern = parts[place].replace(STUDENT, "\0").format(**names)
-    pattern = re.compile(re.escape(pattern).replace("\0", "(.+)"), re.DOTALL)
+    named = re.compile(re.escape(pattern).replace("\0", "(.+)"), re.DOTALL)
     found = {}
     for name in sorted(os.listdir(above)) if above.is_dir() else []:
-        student = pattern.fullmatch(name)
+        student = named.fullmatch(name)
         if student and not name.startswith(".") and is_there(above / name / below):
             found[student.group(1)] = above / name / below
     return found
 
 
-def is_there(path):
+def is_there(path: Path) -> bool:
     """Whether something is there, be it that nobody may look."""
     try:
         os.lstat(path)
@@ -91,8 +96,8 @@ def is_there(path):
     return True
 
 
-def receive(student, folder, course):
-    """Return the Submission in a folder. Raises NotGraded where there is no folder that can be read."""
+def receive(student: str, folder: Path, course: CourseDirectory) -> Submission:
+    """Return what is in a folder. Raises NotGraded where there is no folder that can be read."""
     submission = Submission(student)
     top = Path(course.root, course.submitted_directory)
     try:
@@ -112,7 +117,7 @@ def receive(student, folder, course):
     return submission
 
 
-def take(submission, folder, prefix, course):
+def take(submission: Submission, folder: Path, prefix: str, course: CourseDirectory) -> None:
     """Add the files in a folder, and in those below it, to the submission."""
     try:
         names = sorted(os.listdir(folder), key=lambda name: (not is_notebook(name), name))  # they come first
@@ -142,7 +147,7 @@ def take(submission, folder, prefix, course):
             submission.refused[path] = "is too large"
 
 
-def content(path, most):
+def content(path: Path, most: int) -> bytes:
     """Return the bytes of a regular file. Raises OverflowError if there are more than `most`."""
     # Whatever has taken the file's place since it was looked at: nobody waits for it or follows it.
     flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # POSIX; Windows
@@ -155,10 +160,10 @@ def content(path, most):
     return found
 
 
-def know_time(submission):
+def know_time(submission: Submission) -> None:
     """Have the time stamp as nbgrader reads it, or not at all: it stops at one that holds no time."""
-    said = submission.files.pop(TIMESTAMP, None)
-    if TIMESTAMP not in submission.refused and not (said or b"").strip(b"\xef\xbb\xbf \r\n\t\0"):
+    said = submission.files.pop(TIMESTAMP, b"")
+    if TIMESTAMP not in submission.refused and not said.strip(b"\xef\xbb\xbf \r\n\t\0"):
         return
     try:
         text = said.decode("utf-16" if said[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")[:100]
@@ -169,13 +174,15 @@ def know_time(submission):
         submission.remarks.append(f"When it was submitted is unknown: `{TIMESTAMP}` holds no time.")
 
 
-def notebooks(submission, releases):
-    """Take the assignment's notebooks out of a submission's files; return {name: notebook}, read.
+def notebooks(submission: Submission, releases: Notebooks) -> Notebooks:
+    """Take the assignment's notebooks out of a submission's files; return them, read.
 
-    releases: {name: released notebook}. A notebook under another name is taken for the one whose cells
-    it carries, where there is no other choice to make. Raises NotGraded where nothing can be graded.
+    A notebook under another name is taken for the one whose cells it carries, where there is no other
+    choice to make. Raises NotGraded where nothing can be graded.
     """
-    paths, found, others, damaged = [*submission.files], {}, {}, {}
+    paths, damaged = [*submission.files], {}
+    found: Notebooks = {}
+    others: Notebooks = {}  # by path
     for path in filter(is_notebook, paths):
         content = submission.files.pop(path)
         name = path[: -len(NOTEBOOK)]
@@ -183,8 +190,8 @@ def notebooks(submission, releases):
             if "/" not in path:  # those in folders, such as copies that an editor keeps, are no answers
                 is_named = f"{name}{NOTEBOOK}" == path and name in releases
                 (found if is_named else others)[name if is_named else path] = read(content)
-        except NotGraded as why:
-            damaged[path] = str(why)
+        except NotGraded as reason:
+            damaged[path] = str(reason)
     for name, release in releases.items():
         path = f"{name}{NOTEBOOK}"
         if path in submission.refused:
@@ -215,7 +222,7 @@ def notebooks(submission, releases):
     return found
 
 
-def candidates(release, others, is_missing):
+def candidates(release: NotebookNode, others: Notebooks, is_missing: bool) -> Notebooks:
     """Return those of other notebooks that may be the answer: written ones, each once, or untouched ones."""
     alike = {path: other for path, other in sorted(others.items()) if carries(release, other)}
     written = {path: other for path, other in alike.items() if answered(release, other)}
@@ -224,16 +231,18 @@ def candidates(release, others, is_missing):
     return {path: others[path] for path in once.values()}
 
 
-def sources(notebook):
+def sources(notebook: NotebookNode) -> tuple[str, ...]:
     return tuple(cell.source for cell in notebook.cells)
 
 
-def is_notebook(path):
+def is_notebook(path: str) -> bool:
     """Whether a file is called like a notebook, or as browsers save one."""
     return path.lower().endswith((NOTEBOOK, f"{NOTEBOOK}.txt", f"{NOTEBOOK}.json"))
 
 
-def nothing(submission, name, paths, others, damaged):
+def nothing(
+    submission: Submission, name: str, paths: list[str], others: Collection[str], damaged: dict[str, str]
+) -> str:
     """Say why there is no notebook to grade. paths: of all files; others, damaged: of other notebooks."""
     left = sorted({*paths, *submission.refused} - {TIMESTAMP})
     if any(path.startswith(f"{name}/") for path in left):
@@ -254,13 +263,13 @@ def nothing(submission, name, paths, others, damaged):
     return f"There is no `{name}`, only `{only}`: {what} and grade again."
 
 
-def left_out(submission):
+def left_out(submission: Submission) -> list[str]:
     """Return remarks on the files that were left out, the first few by name."""
     said = [f"`{path}` {why}: it was left out." for path, why in sorted(submission.refused.items())]
     return said[:3] + ([f"{len(said) - 3} more files were left out."] if len(said) > 3 else [])
 
 
-def remark(notebook, remarks):
+def remark(notebook: NotebookNode, remarks: Iterable[str]) -> None:
     """Put remarks before those that reading and restoring a notebook left in it."""
     notes = notebook.metadata.setdefault(KEY, {})
     notes["remarks"] = [*remarks, *notes.get("remarks", [])]
