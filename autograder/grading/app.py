@@ -65,13 +65,13 @@ class NewCourse(NbGrader):
     name = "autograder-new-course"
     description = "Make a course in a new folder: configuration and source notebook."
     examples = "autograder new-course my_course"
-    flags = {}
+    flags: dict[str, Any] = {}
 
     @default("log_level")
-    def _log_level_default(self):
+    def _log_level_default(self) -> int:
         return logging.ERROR  # that there is no configuration here yet is no news
 
-    def start(self):
+    def start(self) -> None:
         super().start()
         if len(self.extra_args) != 1:
             self.fail("Name the folder of the new course, and nothing else: autograder new-course my_course")
@@ -80,7 +80,7 @@ class NewCourse(NbGrader):
             release.new_course(folder)
         except InstallationFault as error:
             self.fail(str(error))
-        print(f"{folder}/: a course. There, `autograder release` makes what students get, `autograder grade` grades.")
+        print(f"{folder}/: a course. `autograder release`, from there, makes what students get.")
 
 
 class SampleClass(NbGrader):

@@ -329,7 +329,7 @@ class Grade(Autograde):
             cells = nbformat.read(path, as_version=4).cells
         except Exception:  # there is none, or somebody has changed it
             return {}
-        return {grade_id(cell): cell.source for cell in cells if grade_id(cell)}
+        return {cell_name: cell.source for cell in cells if (cell_name := grade_id(cell))}
 
     def resources(self, student: str, notebook: str) -> dict[str, Any]:
         """Return what nbgrader's preprocessors want to know of a notebook."""

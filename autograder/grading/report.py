@@ -213,7 +213,7 @@ def name_mistakes(notebook: NotebookNode) -> list[str]:
         if cell.cell_type != "code":
             continue
         errors = [output for output in cell.outputs if output.output_type == "error"]
-        name = grade_id(cell)
+        name = grade_id(cell) or "an extra cell"
         if is_solution(cell) and errors and errors[0].ename != "NotImplementedError":
             said.append(stopped(name, errors[0]))
             known.add(lesson.defines.get(name))

@@ -219,8 +219,9 @@ def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[
             if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
                 evidence.setdefault(name, {}).update(evidence_in(cell))
                 points, most = determine_grade(cell)
-                if points != expected.get(grade_id(cell), most):
-                    lost.append((cell, points, expected.get(grade_id(cell), most), f"{source / name}.ipynb"))
+                wanted = expected.get(cell.metadata.nbgrader["grade_id"], most)
+                if points != wanted:
+                    lost.append((cell, points, wanted, f"{source / name}.ipynb"))
     if lost:
         cell, points, wanted, path = lost[0]
         if points > wanted:
@@ -240,7 +241,7 @@ def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[
 def evidence_in(cell: NotebookNode) -> dict[str, str]:
     """Return {grade id: evidence} of a test cell, empty if it left none."""
     found = [output.get("data", {}).get(EVIDENCE) for output in cell.outputs]
-    return {grade_id(cell): text for text in found if text}
+    return {str(grade_id(cell)): text for text in found if text}
 
 
 def because(cell: NotebookNode) -> str:

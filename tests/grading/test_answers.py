@@ -1,7 +1,6 @@
 """Answers as text, and the students' zip."""
 
 import zipfile
-from pathlib import Path
 
 import pytest
 from bad_inputs import OPTIMIZER, cell
