@@ -6,7 +6,7 @@ the verdict is reached outside the student's process: see `lessons.Lesson.examin
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .evidence import Evidence
@@ -23,19 +23,23 @@ def grading() -> bool:
 def check(function: Callable[..., Verdict | Evidence]) -> Callable[..., Verdict | Evidence | None]:
     """Decorate function(*arguments, seed), which returns Evidence while `grading()`, else a Verdict.
 
-    The check takes two more arguments. seed: of the hidden test, `seed="secret"`; without it, it is the
-    student's own, which is passed over while the notebook is graded. points: what it is worth in a course
-    that has changed that, as its cell in the source says.
+    The check takes three more arguments. seed: of the hidden test, `seed="secret"`; without it, it is the
+    student's own, which is passed over while the notebook is graded. points and without: what it is worth,
+    and names of rules that do not count, in a course that has changed that.
     """
 
     @functools.wraps(function)
     def checked(
-        *arguments: Any, seed: int | str | None = None, points: float | None = None
+        *arguments: Any,
+        seed: int | str | None = None,
+        points: float | None = None,
+        without: Collection[str] = (),
     ) -> Verdict | Evidence | None:
         if grading():
             return None if seed is None else function(*arguments, seed=seed)
         verdict = function(*arguments, seed=SEED if seed is None else seed)
         assert isinstance(verdict, Verdict), verdict
+        verdict = verdict.without(without)
         verdict = verdict if points is None else verdict.out_of(points)
         if verdict.findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
             raise CheckFailed(verdict)  # `nbgrader validate` shows nothing else

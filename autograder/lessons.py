@@ -39,6 +39,8 @@ class Lesson:
     preload: Sequence[str] = ()  # modules that its kernels find imported
     defines: Mapping[str, str] = {}  # {answer's grade id: rule that is broken where it has not run}
 
+    judges: Sequence[str] = ()  # names of this package's files and folders that turn evidence into verdicts
+
     @property
     def release(self) -> Sequence[Path]:
         """Files of this package that students get beside the notebook and `files`."""

@@ -10,6 +10,9 @@ Said = (
 )  # what was observed, why that matters, points if not the usual
 
 
+NAMES: set[str] = set()  # of all rules that were made
+
+
 @dataclass
 class Finding:
     """One mistake, in the words a teaching assistant would use.
@@ -42,6 +45,7 @@ class Rule:
         functools.update_wrapper(self, function)
         self.function, self.name = function, function.__name__
         self.points, self.expected, self.hint = points, expected, hint
+        NAMES.add(self.name)
 
     def __call__(self, *seen: Any) -> Finding | None:
         """Return the Finding in what was seen, or None."""

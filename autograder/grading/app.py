@@ -13,9 +13,9 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import chdir
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from traitlets import TraitError, default
+from traitlets import Bool, TraitError, default
 
-from . import answers, release, report, solution
+from . import answers, forget, release, report, solution
 from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .gradebook import patiently
@@ -223,6 +223,30 @@ def write_report(coursedir: CourseDirectory, assignment: str) -> tuple[Points, l
     return found
 
 
+class Forget(NbGrader):
+    name = "autograder-forget"
+    description = "Remove all that this course keeps of one student, submissions and grades included."
+    examples = "autograder forget bitdiddle"
+    flags: dict[str, Any] = {"yes": ({"Forget": {"yes": True}}, "Do not ask first.")}
+    yes = Bool(False, help="Whether to go on without asking.").tag(config=True)
+
+    def start(self) -> None:
+        super().start()
+        if len(self.extra_args) != 1:
+            self.fail("Name one student: autograder forget bitdiddle")
+        (student,) = self.extra_args
+        with chdir(self.coursedir.root):
+            for path in forget.belongings(self.coursedir, student):
+                print(path)
+            print(f"These and all that the gradebook has of {clean(student)} are removed for good.")
+            if not self.yes and input(f"Write {clean(student)} to go on: ") != student:
+                self.fail("Nothing was removed.")
+            forget.forget(self.coursedir, student)
+            for assignment in forget.graded(self.coursedir):
+                write_report(self.coursedir, assignment)
+        print("Done. grades.csv, where you have exported one, and nbgrader's exchange are not touched.")
+
+
 class Release(Command):
     name = "autograder-release"
     description = "Make the students' notebook and their zip: notebook, data, and what the test cells import."
@@ -249,6 +273,7 @@ class Autograder(NbGrader):
         "sample-class": (SampleClass, SampleClass.description),
         "grade": (GradeClass, GradeClass.description),
         "report": (Report, Report.description),
+        "forget": (Forget, Forget.description),
         "release": (Release, Release.description),
     }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import nbformat
 from nbconvert.writers.files import FilesWriter
+from nbformat.v4 import new_output
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
@@ -30,6 +31,7 @@ from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 from traitlets import Integer, Unicode
 
+from ..evidence import MIME_TYPE
 from ..kernels.provisioner import WarmProvisioner
 from ..lessons import KEY
 from . import cluster, setup, solution
@@ -160,7 +162,7 @@ class Grade(Autograde):
     def check(self, run: solution.Run) -> None:
         """Check the solution, see `solution.check`, and remember that it passed, and its evidence."""
         self.state.evidence = solution.check(self, run)
-        for name in ("assignment_key", "check_key"):  # of the release, too, which may be new
+        for name in ("assignment_key", "running_key", "check_key"):  # of the release, too, which may be new
             self.__dict__.pop(name, None)
         self.state.solution = self.check_key
 
@@ -196,11 +198,36 @@ class Grade(Autograde):
             return False
         try:
             key = self.key(receive(student, folder, self.course))
-            graded = Path(super()._format_dest(self.assignment, student))
-            found = [json.loads(path.read_text())["metadata"][KEY] for path in graded.glob("*.ipynb")]
+            found = [json.loads(path.read_text())["metadata"][KEY] for path in self.graded(student)]
         except Exception:  # whatever it is, grading it will tell
             return False
         return bool(found) and all(notes.get("key") == key for notes in found)
+
+    def graded(self, student: str) -> list[Path]:
+        """Return the notebooks of a student that were graded before."""
+        return sorted(Path(super()._format_dest(self.assignment, student)).glob("*.ipynb"))
+
+    def has_run(self, submission: Submission) -> Job | None:
+        """Return the Job of a submission that has run before, if only what judges it has changed since."""
+        student, ran = submission.student, self.ran(submission)
+        evidence = None if self.force or student not in self.recorded else self.state.kept(student, ran)
+        if not evidence:
+            return None
+        try:
+            found = {path.stem: nbformat.read(path, as_version=4) for path in self.graded(student)}
+            files = setup.files_in(self.graded(student)[0].parent)
+        except Exception:  # somebody has changed it
+            return None
+        if evidence.keys() != found.keys() or any(n.metadata[KEY].get("ran") != ran for n in found.values()):
+            return None
+        for name, notebook in found.items():
+            notebook.metadata[KEY]["key"] = self.key(submission)
+            for cell in notebook.cells:
+                if text := evidence[name].get(grade_id(cell) or ""):
+                    cell.outputs = [new_output("display_data", data={MIME_TYPE: text})]
+        texts = {name: nbformat.writes(notebook) for name, notebook in found.items()}
+        files = {name: content for name, content in files.items() if name.removesuffix(".ipynb") not in found}
+        return Job(self.assignment, student, texts, files, has_run=True)
 
     @cached_property
     def recorded(self) -> set[str]:
@@ -216,6 +243,10 @@ class Grade(Autograde):
         return solution.key(self.course, self.config)
 
     @cached_property
+    def running_key(self) -> str:
+        return f"{solution.key(self.course, self.config, judging=False)} {seed(read_secret())}"
+
+    @cached_property
     def check_key(self) -> str:
         """What the solution's check depends on: also the machine, and what is installed there."""
         expected = solution.SolutionCheck(parent=self.parent).expected
@@ -225,6 +256,10 @@ class Grade(Autograde):
     def key(self, submission: Submission) -> str:
         """Return a digest of all that a grade depends on."""
         return hashlib.sha256(f"{self.assignment_key} {submission.digest()}".encode()).hexdigest()
+
+    def ran(self, submission: Submission) -> str:
+        """Return a digest of all that running a submission depends on."""
+        return hashlib.sha256(f"{self.running_key} {submission.digest()}".encode()).hexdigest()
 
     # --- The three steps but the one in the middle
 
@@ -245,7 +280,8 @@ class Grade(Autograde):
 
     def job(self, submission: Submission) -> Job:
         """Return the job of a submission."""
-        key = self.key(submission)
+        if job := self.has_run(submission):
+            return job
         self._sanitizing = True
         self._init_preprocessors()
         sanitized = {}
@@ -254,7 +290,7 @@ class Grade(Autograde):
             text, _ = self.exporter.from_notebook_node(notebook, resources)
             notebook = nbformat.reads(text, as_version=4)
             remark(notebook, submission.remarks)
-            notebook.metadata[KEY]["key"] = key
+            notebook.metadata[KEY] |= {"key": self.key(submission), "ran": self.ran(submission)}
             sanitized[name] = nbformat.writes(notebook)
         kept = self.exclude_overwriting.get(self.assignment, [])
         own = {name: content for name, content in self.own_files.items() if name not in kept}
@@ -304,12 +340,15 @@ class Grade(Autograde):
                 self.init_assignment(job.assignment, job.student)
                 if TIMESTAMP not in job.files:  # though an earlier submission may have had one
                     self.forget_time(job.student)
+                evidence = {}
                 for name, text in result.items():
                     resources = self.resources(job.student, name) | {"earlier": self.earlier(job, name)}
                     notebook = nbformat.reads(text, as_version=4)
+                    evidence[name] = solution.evidence_of(notebook)
                     self.write_single_notebook(*self.exporter.from_notebook_node(notebook, resources))
             self.set_permissions(job.assignment, job.student)
             self.put_in_place(job.assignment, job.student)
+            self.state.keep(job.student, notebook.metadata[KEY]["ran"], evidence)
             self.state.not_graded.pop(job.student, None)
             self.run_post_convert_hook()
         finally:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbconvert.preprocessors import Preprocessor
 from nbgrader.utils import setenv
 from traitlets.config import Config
 
-from .execute import scratch_folder
+from .execute import Execute, scratch_folder, seed
 from .read import SubmissionExporter
 
 
@@ -21,29 +22,34 @@ class Job:
     student: str
     notebooks: dict[str, str]  # JSON by notebook id
     files: dict[str, bytes]  # what else was submitted or belongs to the assignment, by path
+    has_run: bool = False  # its notebooks are as they were executed, with the evidence that they left
 
 
 def execute(job: Job, preprocessors: Sequence[type[Preprocessor]], config: Config) -> dict[str, str]:
-    """Return the job's notebooks, executed: {notebook id: JSON}."""
+    """Return the job's notebooks, executed and judged: {notebook id: JSON}."""
+    resources: dict[str, Any] = {}
+    if job.has_run:
+        preprocessors = [step for step in preprocessors if not issubclass(step, Execute)]
+        resources["seed"] = seed(config.Execute.secret)
     with scratch_folder() as folder:
         write(job.files, folder)
+        resources["metadata"] = {"path": folder}
         return {
-            name: through(preprocessors, config, text, folder, name) for name, text in job.notebooks.items()
+            name: through(preprocessors, config, text, resources | {"unique_key": name})
+            for name, text in job.notebooks.items()
         }
 
 
 def through(
-    preprocessors: Iterable[type[Preprocessor]], config: Config, text: str, folder: str, name: str
+    preprocessors: Iterable[type[Preprocessor]], config: Config, text: str, resources: dict[str, Any]
 ) -> str:
-    """Return the notebook `name`, as JSON, after the preprocessors; `folder` is where its files are."""
+    """Return a notebook, as JSON, after the preprocessors."""
     exporter = SubmissionExporter(config=config)
     exporter._preprocessors = []
     for preprocessor in preprocessors:
         exporter.register_preprocessor(preprocessor)
     with setenv(NBGRADER_EXECUTION="autograde", OMP_NUM_THREADS="1"):  # one kernel a core
-        notebook = nbformat.reads(text, as_version=4)
-        resources = {"metadata": {"path": folder}, "unique_key": name}
-        return exporter.from_notebook_node(notebook, resources)[0]
+        return exporter.from_notebook_node(nbformat.reads(text, as_version=4), resources)[0]
 
 
 def write(files: Mapping[str, bytes], folder: str | Path) -> None:

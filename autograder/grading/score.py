@@ -6,15 +6,15 @@ from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.preprocessors import SaveAutoGrades as NbGraderSaveAutoGrades
 from nbgrader.utils import is_grade, is_solution
-from traitlets import Dict
+from traitlets import Dict, List, Unicode
 
-from .. import evidence, verdict
+from .. import evidence, rule, verdict
 from ..lessons import Lesson, lesson_of
-from ..rule import Finding
 from .execute import TIMED_OUT, error
 from .faults import InstallationFault
 from .read import Processed, grade_id
 
+COULD_NOT = "The check could not run"
 SAID = dict.fromkeys(TIMED_OUT, "Time ran out in this cell: is there a loop that never ends?")
 
 
@@ -28,15 +28,24 @@ class ScoreCells(NbGraderPreprocessor):
 
     solution = Dict(
         default_value=None, allow_none=True,
-        help="Of the solution, {notebook: {grade id: evidence}}; None for itself, whose evidence stays.",
+        help="Of the solution, {notebook: {grade id: evidence}}; None for itself.",
     ).tag(config=True)  # fmt: skip
 
+    without = List(
+        Unicode(), help="Rules that do not count in this course, by their names in docs/rules.md."
+    ).tag(config=True)
+
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
-        """Rewrite the outputs of every test cell."""
+        """Rewrite the outputs of every test cell. Raises InstallationFault for a rule that is none."""
         known = (self.solution or {}).get(resources.get("unique_key", ""), {})
         self.lesson = lesson_of(nb)
         if self.lesson.checks:
             self.examiner = self.lesson.examiner(known, resources["seed"])
+        if unknown := sorted(set(self.without) - rule.NAMES):
+            raise InstallationFault(
+                f"c.ScoreCells.without names `{unknown[0]}`, and the lesson has no rule of that name: "
+                "docs/rules.md has them all."
+            )
         return super().preprocess(nb, resources)
 
     def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, cell_index: int) -> Processed:
@@ -67,12 +76,12 @@ class ScoreCells(NbGraderPreprocessor):
         """Return the Verdict on a test cell from its evidence; without any, 0 points and a mark."""
         name, points = cell.metadata.nbgrader["grade_id"], cell.metadata.nbgrader["points"]
         try:
-            return self.examiner.verdict(name, text).out_of(points)
+            return self.examiner.verdict(name, text).without(self.without).out_of(points)
         except evidence.Malformed as reason:
             said = f"No evidence can be read from this cell: {reason}."
         except Exception as reason:  # well formed, and yet no record of anything that can have happened
             said = f"The evidence in this cell contradicts itself: {type(reason).__name__}: {reason}."
-        missing = Finding(
+        missing = rule.Finding(
             rule="evidence",
             points=points,
             observed=said,
@@ -91,7 +100,7 @@ class ScoreCells(NbGraderPreprocessor):
         found = [o.data[evidence.MIME_TYPE] for o in cell.outputs if evidence.MIME_TYPE in o.get("data", {})]
         result = self.judged(cell, found[-1] if found else None)
         data = result._repr_mimebundle_()
-        if self.solution is None and found:
+        if found:
             data[evidence.MIME_TYPE] = found[-1]
         marks = [new_output("display_data", data=verdict.mark(said)) for said in result.marks]
         return [new_output("execute_result", data=data), *marks]
@@ -108,7 +117,10 @@ class SaveAutoGrades(NbGraderSaveAutoGrades):
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Save the grades of all cells, in their order: a test is of the student's code above it."""
         self.code_has_changed = False
-        return super().preprocess(nb, resources)
+        nb, resources = super().preprocess(nb, resources)
+        for output in (output for cell in nb.cells for output in cell.get("outputs", [])):
+            output.get("data", {}).pop(evidence.MIME_TYPE, None)  # no part of what students get back
+        return nb, resources
 
     def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, cell_index: int) -> Processed:
         """Save the grade and the comment of one cell."""
@@ -145,7 +157,7 @@ def could_not_run(output: NotebookNode, lesson: Lesson) -> NotebookNode:
         return error("NotRun", explained)
     said = SAID.get(output.ename) or (
         output.evalue
-        if output.ename in ("NotRun", "DeadKernelError")
-        else f"The check could not run: {output.ename}: {output.evalue}"
+        if output.ename in ("NotRun", "DeadKernelError") or output.evalue.startswith(COULD_NOT)
+        else f"{COULD_NOT}: {output.ename}: {output.evalue}"
     )
     return error(output.ename, said)

@@ -54,6 +54,8 @@ NO_MATTER = (
     "Application", "JupyterApp", "NbGrader", "NbGraderApp", "CourseDirectory", "BaseConverter", "Grade",
     "GradeClass", "AutogradeApp", "ExportApp", "GenerateAssignment", "GenerateFeedback", "SolutionCheck",
 )  # fmt: skip
+# Files of the package that turn evidence into what is read of it, beside those of a lesson.
+JUDGES = ("rule.py", "verdict.py", "score.py", "report.py", "page.py", "marks.py")
 
 
 class SolutionCheck(LoggingConfigurable):
@@ -67,17 +69,22 @@ class SolutionCheck(LoggingConfigurable):
 # --- The key
 
 
-def key(course: CourseDirectory, config: Config) -> str:
-    """Return a digest of what every grade in a class depends on: assignment, package, configuration."""
-    digest = hashlib.sha256()
+def key(course: CourseDirectory, config: Config, judging: bool = True) -> str:
+    """Return a digest of what every grade in a class depends on: assignment, package, configuration.
+
+    judging: whether what reaches a verdict when the code has run counts, too.
+    """
+    digest, used = hashlib.sha256(), lessons(course)
+    judges = () if judging else (*JUDGES, *(name for lesson in used for name in lesson.judges))
     for step in (course.source_directory, course.release_directory):
         add_folder(digest, course.format_path(step, ".", course.assignment_id), course.ignore)
-    add_folder(digest, PACKAGE, ["__pycache__", "data", "course"])
-    for path in sorted({path for lesson in lessons(course) for path in lesson.files}):
+    add_folder(digest, PACKAGE, ["__pycache__", "data", "course", *judges])
+    for path in sorted({path for lesson in used for path in lesson.files}):
         add_folder(digest, path, ["__pycache__", "build", "*.png", "*.md"])
     settings = sorted(item for item in os.environ.items() if item[0].startswith("LESSON_"))
     digest.update(json.dumps(settings).encode())
-    counts = {name: section for name, section in config.items() if name not in NO_MATTER}
+    besides = NO_MATTER if judging else (*NO_MATTER, "ScoreCells")
+    counts = {name: section for name, section in config.items() if name not in besides}
     digest.update(json.dumps(counts, sort_keys=True, default=describe).encode())
     return digest.hexdigest()
 
@@ -215,9 +222,9 @@ def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[
     evidence: dict[str, dict[str, str]] = {}
     for name, text in result.items():
         notebook = nbformat.reads(text, as_version=4)
+        evidence[name] = evidence_of(notebook)
         for cell in notebook.cells:
             if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
-                evidence.setdefault(name, {}).update(evidence_in(cell))
                 points, most = determine_grade(cell)
                 wanted = expected.get(cell.metadata.nbgrader["grade_id"], most)
                 if points != wanted:
@@ -238,10 +245,14 @@ def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[
     return evidence
 
 
-def evidence_in(cell: NotebookNode) -> dict[str, str]:
-    """Return {grade id: evidence} of a test cell, empty if it left none."""
-    found = [output.get("data", {}).get(EVIDENCE) for output in cell.outputs]
-    return {str(grade_id(cell)): text for text in found if text}
+def evidence_of(notebook: NotebookNode) -> dict[str, str]:
+    """Return {grade id: evidence} of a notebook's test cells, those that left any."""
+    return {
+        grade_id(cell) or "": output.data[EVIDENCE]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if EVIDENCE in output.get("data", {})
+    }
 
 
 def because(cell: NotebookNode) -> str:

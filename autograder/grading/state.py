@@ -1,5 +1,6 @@
 """What grading remembers of an assignment beside the gradebook: a JSON file in the course's root folder."""
 
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -48,3 +49,21 @@ class State:
         kept = {name: getattr(self, name) for name in ("not_graded", "solution", "evidence")}
         partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
         os.replace(partial, self.path)
+
+    def evidence_path(self, student: str) -> Path:
+        """Return where a student's evidence is kept."""
+        return Path(self.path.parent, "evidence", self.path.stem, student)
+
+    def keep(self, student: str, ran: str, evidence: dict[str, dict[str, str]]) -> None:
+        """Keep {notebook: {grade id: evidence}} of a submission. ran: see `Grade.ran`."""
+        path = self.evidence_path(student)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(json.dumps([ran, evidence]).encode(errors="surrogatepass"), 1))
+
+    def kept(self, student: str, ran: str) -> dict[str, dict[str, str]] | None:
+        """Return the evidence that is kept of a submission; None if it is of another, or damaged."""
+        try:
+            of, evidence = json.loads(gzip.decompress(self.evidence_path(student).read_bytes()))
+        except (OSError, EOFError, ValueError):
+            return None
+        return evidence if of == ran else None

@@ -29,6 +29,8 @@ class TinyBert(Lesson):
     # What a cell that stopped with an error has not defined, and the rule that would say so again.
     defines = {"todo1_optimizer": "is_optimizer", "todo2_train_tinybert": "is_function"}
 
+    judges = ("judge", "examiner.py")
+
     @property
     def release(self):
         return list(Path(__file__).parent.rglob("*.py"))
