@@ -5,10 +5,15 @@ records into findings, `checks` joins the two for a student, `examiner` for a gr
 imported here makes anybody wait for torch.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..lessons import Lesson
 from .lesson import CHECKS, data_folder
+
+if TYPE_CHECKING:
+    from .examiner import Examiner
 
 
 class TinyBert(Lesson):
@@ -32,23 +37,23 @@ class TinyBert(Lesson):
     judges = ("judge", "examiner.py")
 
     @property
-    def release(self):
+    def release(self) -> list[Path]:
         return list(Path(__file__).parent.rglob("*.py"))
 
     @property
-    def files(self):
+    def files(self) -> list[str]:
         return [str(data_folder() / name) for name in ("reviews", "tinybert")]
 
-    def examiner(self, solution, seed):
+    def examiner(self, solution: Mapping[str, str], seed: int) -> "Examiner":
         from .examiner import Examiner
 
         return Examiner(solution, seed)
 
-    def explain(self, name, said):
+    def explain(self, name: str, said: str) -> str | None:
         if name == "NameError" and "training_run" in said:
             return "The cell that trains the model did not finish: there is no run to look at."
 
-    def curve(self, printed):
+    def curve(self, printed: Mapping[str, str]) -> list[float]:
         from .judge.lines import printed_losses
 
         return printed_losses(printed.get("run", ""))

@@ -3,18 +3,24 @@
 The two rooms meet here, where a student checks alone. Under grading, `examiner` joins them.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from torch.nn import Module
+
 from ..check import check, grading
 from ..evidence import Evidence
+from ..rule import Finding
 from ..verdict import Verdict
 from . import judge
 from .collect import collect_optimizer, collect_training
 from .collect.training import plain
 from .lesson import POINTS
-from .records import HistoryRecord
+from .records import HistoryRecord, RunRecord
 
 
 @check
-def check_parameter_groups(optimizer, model, *, seed):
+def check_parameter_groups(optimizer: Any, model: Module, *, seed: int | str) -> Verdict | Evidence:
     """Check that `optimizer` holds exactly the unfrozen parameters of `model`, each once.
 
     A copy takes steps on gradients drawn from the seed, and what moves counts.
@@ -24,7 +30,7 @@ def check_parameter_groups(optimizer, model, *, seed):
 
 
 @check
-def check_learning_rate(optimizer, model, *, seed):
+def check_learning_rate(optimizer: Any, model: Module, *, seed: int | str) -> Verdict | Evidence:
     """Check that `optimizer` is AdamW with lr 2.5e-3 and weight decay 0.01 in every group.
 
     The settings are also measured, from a copy's steps on gradients drawn from the seed.
@@ -36,17 +42,19 @@ def check_learning_rate(optimizer, model, *, seed):
 
 
 @check
-def check_training_loop(train_tinybert, *, seed):
+def check_training_loop(train_tinybert: Any, *, seed: int | str) -> Verdict | Evidence:
     """Check `train_tinybert` on small models, loaders and optimizers drawn from the seed."""
     record = collect_training(train_tinybert, seed)
     return conclude("Training loop", record, lambda: judge.judge_training_loop(record))
 
 
 @check
-def check_loss_history(train_tinybert, losses, run, *, seed):
+def check_loss_history(
+    train_tinybert: Any, losses: Any, run: RunRecord, *, seed: int | str
+) -> Verdict | Evidence:
     """Check what `train_tinybert` returns and prints, and the notebook's own `losses`.
 
-    run: the RunRecord of the training cell.
+    run: of the training cell.
     """
     history = HistoryRecord(plain(losses), run)
     if grading():
@@ -55,6 +63,6 @@ def check_loss_history(train_tinybert, losses, run, *, seed):
     return conclude("Loss history", record, lambda: judge.judge_loss_history(record, history))
 
 
-def conclude(name, record, judged):
+def conclude(name: str, record: object, judged: Callable[[], list[Finding]]) -> Verdict | Evidence:
     """Return the record as Evidence under grading, else the Verdict of the findings that judged() returns."""
     return Evidence(record) if grading() else Verdict(name, POINTS[name], judged())

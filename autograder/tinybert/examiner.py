@@ -5,9 +5,12 @@ process than training, or comes to other numbers than the solution did without a
 for a person.
 """
 
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any, cast
 
 from ..evidence import Malformed, read
+from ..rule import Finding
 from ..verdict import Verdict
 from . import draws
 from .judge import (
@@ -29,48 +32,52 @@ class Examiner:
     solution: {grade id: evidence} that the solution left with the same seed; {} for the solution itself.
     """
 
-    def __init__(self, solution, seed):
+    def __init__(self, solution: Mapping[str, str], seed: int) -> None:
         self.solution, self.seed = solution, seed
-        self.optimizer = self.training = None  # the records, each left by one cell and judged in two
-        self.loop = None  # the findings on the training loop
-        self.marks = []
-        self.rules = dict(
+        # The records, each left by one cell and judged in two.
+        self.optimizer: OptimizerRecord | None = None
+        self.training: TrainingRecord | None = None
+        self.loop: list[Finding] | None = None  # on the training loop
+        self.marks: list[str] = []
+        self.rules: dict[str, Callable[[str | None], list[Finding]]] = dict(
             zip(CHECKS, (self.parameter_groups, self.learning_rate, self.training_loop, self.loss_history))
         )
 
-    def verdict(self, cell, evidence):
+    def verdict(self, cell: str, evidence: str | None) -> Verdict:
         """Return the Verdict on a test cell, by its grade id, from its evidence. Raises Malformed."""
         self.marks = []
         findings = self.rules[cell](evidence)
         return Verdict(CHECKS[cell], POINTS[CHECKS[cell]], findings, self.marks)
 
-    def compare(self, cell, doubts_about, record, *others):
+    def compare(
+        self, cell: str, doubts_about: Callable[..., list[str]], record: object, *others: object
+    ) -> None:
         """Mark what is doubtful beside the solution's record; what cannot even be compared is, too."""
         if cell not in self.solution:
             return
         try:
-            self.marks += doubts_about(record, known(self.solution[cell], type(record)), *others)
+            self.marks += doubts_about(record, known(self.solution[cell], cast(Any, type(record))), *others)
         except Exception as error:
             self.marks.append(f"It cannot be compared with the solution: {type(error).__name__}: {error}.")
 
-    def parameter_groups(self, evidence):
+    def parameter_groups(self, evidence: str | None) -> list[Finding]:
         self.optimizer = record = read(evidence, OptimizerRecord)
         self.compare("test_parameter_groups", optimizer_doubts, record)
         return judge_parameter_groups(record, self.seed)
 
-    def learning_rate(self, evidence):
+    def learning_rate(self, evidence: str | None) -> list[Finding]:
         if self.optimizer is None:
             raise Malformed("there is none of the optimizer")
         return judge_learning_rate(self.optimizer, self.seed)
 
-    def training_loop(self, evidence):
+    def training_loop(self, evidence: str | None) -> list[Finding]:
         record = read(evidence, TrainingRecord)
         must_be_planned(record, self.seed)
         self.training, self.loop = record, judge_training_loop(record)
         self.compare("test_training_loop", doubts, record, self.loop)
         return self.loop
 
-    def loss_history(self, evidence):
+    def loss_history(self, evidence: str | None) -> list[Finding]:
         history = read(evidence, HistoryRecord)
         if min([history.run.batches, *history.run.batch_sizes]) < 1:
             raise Malformed("a run without batches")
@@ -80,7 +87,7 @@ class Examiner:
         return judge_loss_history(self.training, history, self.loop)
 
 
-def must_be_planned(record, seed):
+def must_be_planned(record: TrainingRecord, seed: int) -> None:
     """Raise Malformed if the trials are not those that the seed draws, up to one that stopped."""
     described, planned = (
         [[getattr(trial, name) for name in SAME] for trial in trials]
@@ -92,6 +99,6 @@ def must_be_planned(record, seed):
 
 
 @lru_cache(maxsize=8)
-def known(text, kind):
+def known(text: str, kind: type) -> Any:
     """Return the solution's record, read once for a class."""
     return read(text, kind)

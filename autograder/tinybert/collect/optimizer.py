@@ -3,6 +3,8 @@
 import copy
 import numbers
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -13,8 +15,8 @@ from ..records import Movement, OptimizerRecord, ParameterGroup
 NOISE = 2**16  # values that are drawn for gradients, to be repeated
 
 
-def collect_optimizer(optimizer, model, seed):
-    """Return the OptimizerRecord of `optimizer` over `model`.
+def collect_optimizer(optimizer: Any, model: torch.nn.Module, seed: int | str) -> OptimizerRecord:
+    """Return the record of `optimizer` over `model`.
 
     A copy takes steps on gradients drawn from the seed, so that the record tells what the optimizer
     does and not only what it says it does.
@@ -47,13 +49,13 @@ def collect_optimizer(optimizer, model, seed):
     return record
 
 
-def describe(error):
+def describe(error: BaseException) -> str:
     """Return an exception as one short line."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}".rstrip(".: ")
 
 
-def plain_settings(group):
+def plain_settings(group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers among a parameter group's settings (lr may be a 0-d tensor, betas are two)."""
     settings, group = {}, dict(group)
     if "betas" in group:
@@ -68,12 +70,12 @@ def plain_settings(group):
     return settings
 
 
-def changed_settings(optimizer, before):
+def changed_settings(optimizer: torch.optim.Optimizer, before: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return {setting: [before, now]} of those that differ; a scheduler's own are none.
 
     before: the plain_settings of each of its groups.
     """
-    changed = {}
+    changed: dict[str, list[Any]] = {}
     for was, group in zip(before, optimizer.param_groups):
         now = plain_settings(group)
         changed |= {key: [value, now.get(key)] for key, value in was.items() if now.get(key) != value}
@@ -82,14 +84,19 @@ def changed_settings(optimizer, before):
     return changed
 
 
-def measure_steps(optimizer, parameters, seed, record):
+def measure_steps(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    seed: int | str,
+    record: OptimizerRecord,
+) -> None:
     """Let a copy of the optimizer take steps on copies of all parameters; record a Movement for each name.
 
     A sample of each parameter's values is looked at: AdamW treats every value by itself. Nothing is
     recorded but the error where a step stops with one.
     """
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    clones, memo, gradients, samples = {}, {}, {}, {}
+    clones, memo, gradients, samples = {}, dict[int, Any](), {}, {}
     # All above zero: who takes means away from gradients changes their signs.
     noise = torch.rand(NOISE, generator=torch.Generator().manual_seed(0), dtype=torch.float32) + 0.1
     for name, parameter in parameters.items():
@@ -122,14 +129,14 @@ def measure_steps(optimizer, parameters, seed, record):
     record.movements = found
 
 
-def copied(optimizer, memo):
+def copied(optimizer: torch.optim.Optimizer, memo: dict[int, Any]) -> torch.optim.Optimizer:
     """Return a copy of an optimizer that has never stepped; what cannot be copied, it shares.
 
     memo: as deepcopy takes it, with the copies of the parameters.
     """
     found = memo[id(optimizer)] = object.__new__(type(optimizer))
 
-    def copy_of(value):
+    def copy_of(value: Any) -> Any:
         try:
             return copy.deepcopy(value, memo)
         except Exception:  # a file, a lock, a tensor with a graph
@@ -146,11 +153,11 @@ def copied(optimizer, memo):
     return found
 
 
-def plain_name(name):
+def plain_name(name: str) -> str:
     """Return a parameter's name without what wrapping its model has put before it."""
     return name.removeprefix("_orig_mod.").removeprefix("module.")
 
 
-def values(parameter, places):
+def values(parameter: torch.Tensor, places: torch.Tensor) -> list[float]:
     """Return some of a parameter's values as a list."""
     return parameter.detach().flatten()[places].float().tolist()

@@ -1,18 +1,25 @@
 """A tiny BERT with data and an optimizer of its own, for a training loop to be tried on."""
 
 from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch.utils.data import DataLoader, SubsetRandomSampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 from transformers import BertConfig, BertForSequenceClassification
 
+from ..draws import Plan
 from ..lesson import FROZEN
+
+Row = tuple[list[int], int]  # tokens, label
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # input_ids, attention_mask, labels
 
 # As many tokens and positions as any BERT has, so that a loop which also runs the
 # notebook's validation_loader through the probe finds nothing out of range.
-SIZES = dict(
+SIZES: dict[str, Any] = dict(
     vocab_size=30522,
     hidden_size=12,
     num_attention_heads=2,
@@ -26,33 +33,34 @@ LONGEST = 60  # tokens, about as many as the lesson's longest review has
 GROWTH = 0.6  # of what dropout does, in every step of the trial that runs for the default of epochs
 
 
-class ProbeLoader(DataLoader):
+class ProbeLoader(DataLoader[Row]):
     """A DataLoader that counts how often it is gone through, and in which pass an example came."""
 
     passes = 0
-    came = {}  # {first token: pass}
+    came: dict[int, int] = {}  # {first token: pass}
 
-    def __iter__(self):
+    def __iter__(self) -> "Pass":  # type: ignore[override]
         return Pass(self, super().__iter__())
 
 
 class Pass:
     """One pass through a ProbeLoader; it begins with the first batch."""
 
-    def __init__(self, loader, batches):
-        self.loader, self.batches, self.number = loader, batches, None
+    def __init__(self, loader: ProbeLoader, batches: _BaseDataLoaderIter) -> None:
+        self.loader, self.batches = loader, batches
+        self.number: int | None = None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         return self
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.batches)
 
-    def __next__(self):
+    def __next__(self) -> Batch:
         if self.number is None:
             self.loader.passes += 1
             self.number, self.loader.came = self.loader.passes, dict(self.loader.came)
-        batch = next(self.batches)
+        batch: Batch = next(self.batches)
         self.loader.came |= dict.fromkeys(batch[0][:, 0].tolist(), self.number)
         return batch
 
@@ -65,17 +73,17 @@ class Dropout(torch.nn.Dropout):
     slows down or goes back to its best weights then shows it.
     """
 
-    def __init__(self, p, probe, number):
+    def __init__(self, p: float, probe: "Probe", number: int) -> None:
         super().__init__(p)
         self.probe, self.number = probe, number
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Dropout":
         return Dropout(self.p, self.probe, self.number).train(self.training)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return torch.nn.Dropout, (self.p,)  # saved with a model, it is one like any other
 
-    def forward(self, values):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
         if not self.training or self.p == 0:
             return values
         seed = (self.probe.plan.seed * 10_007 + self.probe.steps) * 1009 + self.number
@@ -92,7 +100,7 @@ class Probe:
     The model is handed over in evaluation mode, as `from_pretrained` does it.
     """
 
-    def __init__(self, plan):
+    def __init__(self, plan: Plan) -> None:
         self.plan, self.steps = plan, 0
         torch.manual_seed(plan.seed)
         with default_dtype(torch.float32):  # as the notebook's model is, whatever is the default by now
@@ -128,22 +136,22 @@ class Probe:
         batches = [numbers[k : k + plan.batch_size] for k in range(0, plan.examples, plan.batch_size)]
         draw = torch.Generator().manual_seed(plan.seed)
         self.loader = ProbeLoader(
-            list(zip(self.rows, self.labels)),
-            batch_sampler=SubsetRandomSampler(batches, generator=draw),
+            list(zip(self.rows, self.labels)),  # type: ignore[arg-type]  # a list is data too
+            batch_sampler=SubsetRandomSampler(batches, generator=draw),  # type: ignore[arg-type]
             collate_fn=self.collate,
         )
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Probe":
         return self  # a copy of the model belongs to the same probe
 
     @staticmethod
-    def collate(batch):
-        """Pad a list of (row, label) to three tensors, as the notebook's loader does."""
+    def collate(batch: list[Row]) -> Batch:
+        """Pad rows to three tensors, as the notebook's loader does."""
         width = max(len(row) for row, _ in batch)
         ids = torch.tensor([row + [0] * (width - len(row)) for row, _ in batch])
         return ids, (ids != 0).long(), torch.tensor([label for _, label in batch])
 
-    def identify(self, ids):
+    def identify(self, ids: Any) -> list[int]:
         """Return the example number of each row of `ids` (batch, tokens); -1 if it is none."""
         if not isinstance(ids, torch.Tensor) or ids.dim() != 2:
             return []
@@ -153,15 +161,15 @@ class Probe:
             for k, i in enumerate(numbers)
         ]
 
-    def pass_of(self, examples):
+    def pass_of(self, examples: list[int]) -> int:
         """Return the pass over the loader in which examples came; the last one for any others."""
-        first = examples[0] + FIRST_TOKEN if examples else None
-        return self.loader.came.get(first, self.loader.passes)
+        last = self.loader.passes
+        return self.loader.came.get(examples[0] + FIRST_TOKEN, last) if examples else last
 
-    def packed_changes(self, now=None):
+    def packed_changes(self, now: Mapping[str, torch.Tensor] | None = None) -> str:
         """Return how the weights handed over unfrozen have changed, as safetensors in base64.
 
-        now: {name: tensor}, the model's own parameters by default.
+        now: the model's own parameters by default.
         """
         now = now or dict(self.model.named_parameters())
         changes = {n: (now[n].detach().cpu() - self.start[n]).float() for n, _ in self.moving if n in now}
@@ -169,7 +177,7 @@ class Probe:
 
 
 @contextmanager
-def default_dtype(dtype):
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Have tensors be made in another precision."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

@@ -2,19 +2,28 @@
 
 import os
 import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..records import RunRecord
-from .calls import reported
+from .calls import Args, Function, Kwargs, reported
 from .optimizer import changed_settings, describe, plain_settings
 
 
 @contextmanager
-def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
+def watch(
+    model: torch.nn.Module,
+    train_loader: DataLoader[Any],
+    optimizer: Any,
+    num_epochs: int,
+    each_epoch: Callable[[], Any] = lambda: None,
+) -> Iterator[RunRecord]:
     """Show a progress bar over the training steps of `model` and record each step's loss.
 
     Yields the RunRecord that fills up meanwhile; `each_epoch` is called after every epoch
@@ -32,12 +41,12 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         disable=by_nbgrader,  # nobody watches, and a page would show it at 0 %
     )  # fmt: skip
 
-    def end_epochs():
+    def end_epochs() -> None:
         while len(record.each_epoch) < len(record.step_losses) // record.batches:
             with without_hooks(model):
                 record.each_epoch.append(each_epoch())
 
-    def called(by, forward, args, kwargs):
+    def called(by: torch.nn.Module, forward: Function, args: Args, kwargs: Kwargs) -> Any:
         """Make a call of the model, or of a copy; nothing of it is compiled."""
         # Only here is it certain that the epoch's last step has been taken.
         if by is model and torch.is_grad_enabled():
@@ -47,9 +56,9 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         if by is model and output[0].dim() == 0 and output[0].requires_grad:
             loss, size, was_training = output[0].item(), len(output[1]), by.training
             note(others, loss, size)
-            learnt = []  # a backward() may follow a torch.autograd.grad
+            learnt: list[bool] = []  # a backward() may follow a torch.autograd.grad
 
-            def learn(gradient):
+            def learn(gradient: torch.Tensor) -> None:
                 if not learnt:
                     learnt.append(True)
                     under_way.append((loss, size, was_training))
@@ -57,22 +66,23 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
             output[1].register_hook(learn)
         return output
 
-    under_way = []  # passes that a backward call has come to, until it comes to the parameters
-    stepping_now = []  # a subclass's step() calls that of its class
+    # Passes that a backward call has come to, until it comes to the parameters.
+    under_way: list[tuple[float, int, bool]] = []
+    stepping_now: list[bool] = []  # a subclass's step() calls that of its class
 
-    def before_step(stepping, args, kwargs):
+    def before_step(stepping: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if stepping is optimizer:
             if not stepping_now:
                 look()
             stepping_now.append(True)
 
-    def after_step(stepping, args, kwargs):
+    def after_step(stepping: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if stepping is optimizer:
             stepping_now.pop()
             if not stepping_now:  # what its own step changes is TODO #1's
                 settings[:] = [plain_settings(group) for group in optimizer.param_groups]
 
-    def arrived(parameter):
+    def arrived(parameter: torch.Tensor) -> None:
         """Note what has been learnt from; to look at gradients by torch.autograd.grad is no step."""
         for loss, size, was_training in under_way:
             note(record, loss, size)
@@ -80,7 +90,7 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
             bar.update()
         under_way.clear()
 
-    def look():
+    def look() -> None:
         """Note settings and flags that are no longer as they were."""
         if settings:
             for name, (before, now) in changed_settings(optimizer, settings).items():
@@ -89,7 +99,7 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
         changed = [name for name, flag in flags.items() if now.get(name, flag) != flag]
         record.flags_changed += [name for name in changed if name not in record.flags_changed]
 
-    def note(where, loss, size):
+    def note(where: RunRecord, loss: float, size: int) -> None:
         where.step_losses.append(loss)
         where.batch_sizes.append(size)
 
@@ -117,7 +127,7 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
 
 
 @contextmanager
-def without_hooks(model):
+def without_hooks(model: torch.nn.Module) -> Iterator[None]:
     """Take off a model's own hooks for a while: what is measured is no part of the student's run."""
     kept = [(module, module._forward_hooks, module._forward_pre_hooks) for module in model.modules()]
     for module, hooks, _ in kept:
@@ -129,7 +139,7 @@ def without_hooks(model):
             module._forward_hooks, module._forward_pre_hooks = hooks, before
 
 
-def stopped_in(optimizer, error):
+def stopped_in(optimizer: object, error: BaseException) -> bool:
     """Whether an error was raised in a method of the optimizer's."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(frame.f_locals.get("self") is optimizer for frame in frames)

@@ -7,7 +7,9 @@ import inspect
 import math
 import numbers
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import torch
 from IPython import get_ipython
@@ -28,13 +30,13 @@ class UsedGlobal(Exception):
 class Tripwire:
     """Stands in for one of the notebook's variables; any use of it raises UsedGlobal."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         object.__setattr__(self, "_name", name)
 
-    def _trip(self, *args, **kwargs):
+    def _trip(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise UsedGlobal(object.__getattribute__(self, "_name"))
 
-    def __getattribute__(self, name):
+    def __getattribute__(self, name: str) -> Any:
         if name == "__class__":  # isinstance() asks for it, of every object that there is
             return Tripwire
         object.__getattribute__(self, "_trip")()
@@ -42,7 +44,7 @@ class Tripwire:
     __setattr__ = __call__ = __iter__ = __len__ = __getitem__ = __enter__ = __bool__ = _trip
 
 
-def variables(function):
+def variables(function: Any) -> dict[str, Any]:
     """Return the global variables of the module or notebook in which a function was written."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -53,9 +55,9 @@ def variables(function):
 
 
 @contextmanager
-def tripwires(namespace):
+def tripwires(namespace: dict[str, Any]) -> Iterator[None]:
     """Replace the notebook's model, train_loader and optimizer for a while."""
-    kept = {n: namespace[n] for n in ("model", "train_loader", "optimizer") if n in namespace}
+    kept: dict[str, Any] = {n: namespace[n] for n in ("model", "train_loader", "optimizer") if n in namespace}
     namespace.update({name: Tripwire(name) for name in kept})
     try:
         yield
@@ -70,7 +72,7 @@ class Bystander:
     afterwards they, and the scheduler, are as they were. `changed`: what was, {setting: [before, now]}.
     """
 
-    def __init__(self, function):
+    def __init__(self, function: Any) -> None:
         shell, namespace = get_ipython(), variables(function)
         known = [*namespace.items(), *(shell.user_ns.items() if shell else ())]
         found = (value for name, value in known if name == "optimizer")
@@ -79,9 +81,9 @@ class Bystander:
         values += [*(getattr(function, "__defaults__", None) or ())]
         values += [*(getattr(function, "__kwdefaults__", None) or {}).values()]
         self.schedulers = [s for s in schedulers_in(values) if s.optimizer is self.optimizer]
-        self.changed = {}
+        self.changed: dict[str, list[Any]] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "Bystander":
         if self.optimizer is not None:
             groups = self.optimizer.param_groups
             self.settings = [plain_settings(group) for group in groups]
@@ -93,7 +95,7 @@ class Bystander:
                     scheduler.total_steps = math.inf
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self.optimizer is not None:
             self.changed = changed_settings(self.optimizer, self.settings)
             for group, settings in zip(self.optimizer.param_groups, self.groups):
@@ -103,9 +105,9 @@ class Bystander:
                 vars(scheduler).update(state)
 
 
-def schedulers_in(values, deep=2):
+def schedulers_in(values: Iterable[Any], deep: int = 2) -> list[LRScheduler]:
     """Return the schedulers among values, in lists and dictionaries of such, and in other schedulers."""
-    found = []
+    found: list[LRScheduler] = []
     for value in values:
         # By type: some objects answer isinstance() with an error.
         if issubclass(type(value), LRScheduler):
@@ -115,13 +117,13 @@ def schedulers_in(values, deep=2):
     return found
 
 
-def kept(setting):
+def kept(setting: Any) -> Any:
     """Return a setting as it is now: a tensor may be changed in place."""
     return setting.clone() if isinstance(setting, torch.Tensor) else copy.copy(setting)
 
 
 @contextmanager
-def bound_before(*streams):
+def bound_before(*streams: Any) -> Iterator[None]:
     """Put the streams back that were there before capturing, and have them write to the captured ones.
 
     Some have imported `stdout` by its name, and a logging handler keeps the stream it was made with.
@@ -140,7 +142,7 @@ def bound_before(*streams):
 
 
 @contextmanager
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Compute on one thread: the probes are so small that more only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -150,8 +152,8 @@ def one_thread():
         torch.set_num_threads(threads)
 
 
-def collect_training(train_tinybert, seed):
-    """Run `train_tinybert` on the probes that `seed` draws; return the TrainingRecord.
+def collect_training(train_tinybert: Any, seed: int | str) -> TrainingRecord:
+    """Run `train_tinybert` on the probes that `seed` draws; return the record.
 
     The process's random state is left as it was.
     """
@@ -170,12 +172,12 @@ def collect_training(train_tinybert, seed):
     return record
 
 
-def new_trial(plan):
+def new_trial(plan: draws.Plan) -> Trial:
     """Return the Trial of a plan before anything has happened."""
     return Trial(plan.num_epochs, plan.default_epochs, plan.examples, plan.batches, lr=plan.lr)
 
 
-def run(train_tinybert, probe):
+def run(train_tinybert: Callable[..., Any], probe: Probe) -> Trial:
     """Call the loop once on a fresh probe and return the Trial."""
     trial = new_trial(probe.plan)
     settings = {} if trial.default_epochs else {"num_epochs": trial.num_epochs}
@@ -211,7 +213,7 @@ def run(train_tinybert, probe):
     return trial
 
 
-def plain(returned):
+def plain(returned: Any) -> list[float | str] | None:
     """Return a list's entries as floats, or as type names where they are no plain numbers."""
     if not isinstance(returned, list):
         return None

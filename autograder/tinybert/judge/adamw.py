@@ -1,8 +1,11 @@
 """Measure what an optimizer did to the weights: were these AdamW's steps, and with which settings?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .. import draws
 from ..records import Movement, OptimizerRecord
@@ -22,8 +25,8 @@ class Update:
     steady: bool = True  # the later steps were AdamW's with the same settings
 
 
-def updates(record: OptimizerRecord, seed):
-    """Return {parameter name: Update}; empty where no step was measured."""
+def updates(record: OptimizerRecord, seed: int | str) -> dict[str, Update]:
+    """Return the Updates by parameter name; empty where no step was measured."""
     settings = {name: group.settings for group in record.groups for name in group.names}
     return {
         name: fit(movement, draws.gradients(seed, name, len(movement.values[0])), settings.get(name, {}))
@@ -31,7 +34,7 @@ def updates(record: OptimizerRecord, seed):
     }
 
 
-def fit(movement: Movement, gradients, settings):
+def fit(movement: Movement, gradients: ArrayLike, settings: Mapping[str, Any]) -> Update:
     """Fit lr and weight_decay to one parameter's movement.
 
     AdamW's first step is w - lr * g / (|g| + eps) - lr * weight_decay * w (Loshchilov & Hutter
@@ -59,7 +62,7 @@ def fit(movement: Movement, gradients, settings):
     return Update(True, float(lr), float(decay / lr) if has_decay and lr >= LEAST_RATE else None, steady)
 
 
-def adamw_steps(gradients, settings):
+def adamw_steps(gradients: ArrayLike, settings: Mapping[str, Any]) -> NDArray[np.float64]:
     """Return what AdamW subtracts in each step, in units of its learning rate and without decay.
 
     gradients: (steps, values).

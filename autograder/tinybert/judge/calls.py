@@ -1,6 +1,6 @@
 """Rules of the training loop about its calls of the model: what reaches it, and in which mode."""
 
-from ...rule import rule
+from ...rule import Said, rule
 from ..records import Trial
 from .iterations import Iteration, accumulates
 
@@ -8,7 +8,7 @@ HINT_1, HINT_2, HINT_3, HINT_4 = (f"Hint {number} under TODO #2" for number in (
 
 
 @rule(4, "training on the batches of the argument `train_loader` alone.", HINT_1)
-def arguments(trial: Trial, found: list[Iteration]):
+def arguments(trial: Trial, found: list[Iteration]) -> Said | None:
     """What the loop uses are its arguments: no other model, optimizer or reviews."""
     strange = sum(max(i.forward.examples, default=0) < 0 for i in found)
     if 0 < strange < len(found) and strange == sum(i.forward.input_ids != "right" for i in found):
@@ -19,7 +19,7 @@ def arguments(trial: Trial, found: list[Iteration]):
 
 
 @rule(4, "`input_ids` of the batch, unchanged.", HINT_2)
-def inputs(trial: Trial, found: list[Iteration]):
+def inputs(trial: Trial, found: list[Iteration]) -> Said | None:
     """input_ids reach the model's forward as the batch holds them."""
     reached = {i.forward.input_ids for i in found}
     if reached != {"right"}:
@@ -31,7 +31,7 @@ def inputs(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "`attention_mask` of the same batch, passed by name.", HINT_2)
-def attention_mask(trial: Trial, found: list[Iteration]):
+def attention_mask(trial: Trial, found: list[Iteration]) -> Said | None:
     """The attention mask of the batch reaches the model's forward."""
     wrong = [i.forward.attention_mask for i in found if i.forward.attention_mask != "right"]
     if wrong:
@@ -48,7 +48,7 @@ def attention_mask(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "`input_ids`, `attention_mask` and `labels` of the batch, and nothing besides.", HINT_2)
-def other_arguments(trial: Trial, found: list[Iteration]):
+def other_arguments(trial: Trial, found: list[Iteration]) -> Said | None:
     """Nothing else reaches the model's forward that changes what it computes."""
     others = [
         name
@@ -68,7 +68,7 @@ def other_arguments(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "`labels` of the batch, passed inside `model(...)`.", HINT_3)
-def labels(trial: Trial, found: list[Iteration]):
+def labels(trial: Trial, found: list[Iteration]) -> Said | None:
     """labels go into the model's forward, as the batch holds them."""
     wrong = next((i.forward.labels for i in found if i.forward.labels != "right"), None)
     match wrong:
@@ -97,7 +97,7 @@ def labels(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "backward() on the loss that `model(...)` returned, as it is.", HINT_3)
-def loss_from_model(trial: Trial, found: list[Iteration]):
+def loss_from_model(trial: Trial, found: list[Iteration]) -> Said | None:
     """The loss that comes back from the model is what is differentiated."""
     added_up = accumulates(found) or any(b.joined for i in found for b in i.backwards)
     for i in found:
@@ -125,7 +125,7 @@ def explain_scale(scale: float) -> str:
 
 
 @rule(1, "`model.train()` before the first batch of every epoch.", HINT_4)
-def train_mode(trial: Trial, found: list[Iteration]):
+def train_mode(trial: Trial, found: list[Iteration]) -> Said | None:
     """The model is in training mode for every training step."""
     calls = [i.forward for i in found]
     silent = sum(not call.dropout for call in calls)

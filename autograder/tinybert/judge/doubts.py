@@ -1,5 +1,8 @@
 """What in a record does not fit, though no rule says so: for a person to look at, never for points."""
 
+from collections.abc import Set
+
+from ...rule import Finding
 from ..records import Forward, HistoryRecord, OptimizerRecord, Step, TrainingRecord, Trial
 from .iterations import iterations
 from .numbers import NORM_TOLERANCE, changes, direction, near, same_losses, same_weights, steps_apart, unmoved
@@ -12,7 +15,7 @@ ASIDE = 0.3  # cosine between the ways that two loops' weights have gone; what i
 HEEDLESS = {"attention_mask", "batches", "labels", "other_arguments", "train_mode"}
 
 
-def doubts(record: TrainingRecord, right: TrainingRecord, findings) -> list[str]:
+def doubts(record: TrainingRecord, right: TrainingRecord, findings: list[Finding]) -> list[str]:
     """Return a sentence for a doubt about a loop's record, if there is one.
 
     right: that of the solution's loop on the same probes. findings: of the rules; what breaks one may
@@ -27,7 +30,7 @@ def doubts(record: TrainingRecord, right: TrainingRecord, findings) -> list[str]
     return found[:1]
 
 
-def impossible(trial: Trial, rules):
+def impossible(trial: Trial, rules: Set[str]) -> str | None:
     """A sentence about what no loop comes to, right or wrong."""
     if trial.error or not trial.events:
         return None
@@ -46,7 +49,7 @@ def impossible(trial: Trial, rules):
     return None
 
 
-def unlike(trial: Trial, right: Trial):
+def unlike(trial: Trial, right: Trial) -> str | None:
     """A sentence if a trial came to other numbers than the solution's loop, and clipping is no reason.
 
     Up to the first batch of another order, and to the first gradients that were clipped, all numbers
@@ -62,7 +65,8 @@ def unlike(trial: Trial, right: Trial):
         if i.forward.examples != other.forward.examples:
             break
         norm, most = i.steps[0].norm, other.steps[0].norm
-        same = i.forward.loss is not None and near(i.forward.loss, other.forward.loss, 0.02)
+        loss, wanted_loss = i.forward.loss, other.forward.loss
+        same = loss is not None and wanted_loss is not None and near(loss, wanted_loss, 0.02)
         if not same or norm > (1 + NORM_TOLERANCE) * most:
             return "A step has other numbers than the solution's, on the same batch and after the same steps."
         if i.steps[0].clipped or norm < (1 - NORM_TOLERANCE) * most:
@@ -97,7 +101,9 @@ def optimizer_doubts(record: OptimizerRecord, right: OptimizerRecord) -> list[st
     return []
 
 
-def run_doubts(history: HistoryRecord, right: HistoryRecord, record: TrainingRecord, optimizer) -> list[str]:
+def run_doubts(
+    history: HistoryRecord, right: HistoryRecord, record: TrainingRecord, optimizer: OptimizerRecord | None
+) -> list[str]:
     """Return a sentence if the notebook's own run contradicts the other records."""
     run = history.run
     if run.batches != right.run.batches:

@@ -1,17 +1,23 @@
 """Judge the loss history: what `train_tinybert` returned, and the notebook's own run."""
 
-from ...rule import Finding, from_to, listing, rule
+from typing import cast
+
+from ...rule import Finding, Said, from_to, listing, rule
 from ..records import Backward, HistoryRecord, RunRecord, TrainingRecord, Trial
 from .iterations import by_epoch, iterations
 from .lines import printed, printed_numbers
 from .numbers import near
 from .training import is_function, is_unseen, judge_training_loop, lacks_default, never_trained, runs
 
+Losses = list[list[float]]  # of the batches, by epoch
+
 HINT = "Hint 6 under TODO #2"
 TOLERANCE = 1e-4  # a running mean in float32 over a few batches stays well below
 
 
-def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None, points=3) -> list[Finding]:
+def judge_loss_history(
+    record: TrainingRecord, history: HistoryRecord, loop: list[Finding] | None = None, points: float = 3
+) -> list[Finding]:
     """Judge what the trials returned and printed, then the notebook's own `losses`.
 
     loop: the findings of `judge_training_loop`, where they are known already.
@@ -22,11 +28,11 @@ def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None
     if stopped:
         said = f"`train_tinybert` stopped with {stopped.error}, so there is no history to look at."
         return [runs.broken(said, "Mend the training loop first: the check above says more.", points)]
-    findings = {}
+    findings: dict[str, Finding] = {}
     loop = judge_training_loop(record) if loop is None else loop
     # Whoever trains on another loss notes another loss: that is one mistake, and the loop's.
     rules = {finding.rule for finding in loop}
-    other_loss = "nothing_else" in rules or rules & {"labels", "loss_from_model"} and any(
+    other_loss = "nothing_else" in rules or bool(rules & {"labels", "loss_from_model"}) and any(
         b.scale != 1 or b.of == "logits" and not b.plain
         for trial in record.trials for b in trial.events if isinstance(b, Backward)
     )  # fmt: skip
@@ -45,13 +51,13 @@ def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None
         for finding in filter(None, (lines, found)):
             findings.setdefault(finding.rule, finding)
     # What the loop does wrong shows in the losses too, and has a check of its own.
-    if not findings and not loop and (finding := own_run(history.losses, history.run)):
-        return [finding]
+    if not findings and not loop and (own := own_run(history.losses, history.run)):
+        return [own]
     return list(findings.values())
 
 
 @rule(2, "a list with one float for every epoch.", HINT)
-def returned(trial: Trial):
+def returned(trial: Trial) -> Said | None:
     """A list of plain numbers came back."""
     if trial.returned is None and trial.returned_type == "NoneType":
         return (
@@ -74,14 +80,14 @@ def returned(trial: Trial):
 
 
 @rule(2, "as many epochs as `num_epochs` asks for, 10 by default, and one loss for each.", HINT)
-def epochs(trial: Trial):
+def epochs(trial: Trial) -> Said | None:
     """One entry an epoch, and as many epochs as were asked for."""
     if lacks_default(trial):
         return (
             f"Called without num_epochs, `train_tinybert` stopped with {trial.error}.",
             f"The first line lacks the default, `num_epochs={trial.num_epochs}`.",
         )
-    count, asked = len(trial.returned), trial.num_epochs
+    count, asked = len(trial.returned or []), trial.num_epochs
     found = iterations(trial)
     ran = len(by_epoch(trial, found))
     # Batch by batch the mistake is in the list; with another number of passes, in the loop.
@@ -113,12 +119,13 @@ def epochs(trial: Trial):
 
 
 @rule(2, "for every epoch, the sum of its batch losses divided by the number of batches.", HINT)
-def means(trial: Trial, trials, other_loss):
+def means(trial: Trial, trials: list[Trial], other_loss: bool) -> Said | None:
     """Every entry is the mean of its epoch's batch losses, by batch or by example.
 
     trials: all of them: a name is given to what was noted only if it fits each; other_loss: the
     loop trains on a loss that is not the model's; its mean is not known here.
     """
+    entries = cast(list[float], trial.returned)  # else `returned` has spoken
     losses, sizes = batch_losses(trial)
     # Epochs that saw fewer batches, or none, are for the training-loop check to report.
     none = [0.0] * (trial.num_epochs - len(losses))
@@ -136,12 +143,12 @@ def means(trial: Trial, trials, other_loss):
     )
     named = next(fits, None)
     # No two trials have the same reviews and weights.
-    invented = any(t is not trial and t.returned and t.returned[:2] == trial.returned[:2] for t in trials)
+    invented = any(t is not trial and t.returned and t.returned[:2] == entries[:2] for t in trials)
     if other_loss and not named and not invented:
         return None
     k, (entry, mean) = next(
         (k, (entry, mean))
-        for k, (entry, mean, other) in enumerate(zip(trial.returned, by_batch, by_example), start=1)
+        for k, (entry, mean, other) in enumerate(zip(entries, by_batch, by_example), start=1)
         if not near(entry, mean, TOLERANCE) and not near(entry, other, TOLERANCE)
     )
     observed = f"Entry {k} is {entry:.4f}, where the mean of epoch {k}'s batch losses is {mean:.4f}"
@@ -151,14 +158,14 @@ def means(trial: Trial, trials, other_loss):
     )
 
 
-def batch_losses(trial: Trial):
+def batch_losses(trial: Trial) -> tuple[Losses, list[list[int]]]:
     """Return the losses of the batches by epoch, and their sizes."""
     groups = by_epoch(trial, iterations(trial))
     losses = [[i.forward.loss or 0.0 for i in group] for group in groups]
     return losses, [[len(i.forward.examples) for i in group] for group in groups]
 
 
-def once_a_batch(trial: Trial):
+def once_a_batch(trial: Trial) -> list[Losses]:
     """Return the losses of the first, and of the last, pass through each batch, by epoch."""
     groups = by_epoch(trial, iterations(trial))
     last = [{frozenset(i.forward.examples): i.forward.loss or 0.0 for i in group} for group in groups]
@@ -166,7 +173,7 @@ def once_a_batch(trial: Trial):
     return [[list(epoch.values()) for epoch in passed] for passed in (first, last)]
 
 
-def guesses(trial: Trial):
+def guesses(trial: Trial) -> dict[str, list[float]]:
     """Return {what may have been noted in place of the means: its values}."""
     losses, sizes = batch_losses(trial)
     weighted = [sum(loss * size for loss, size in zip(*pair)) for pair in zip(losses, sizes)]
@@ -200,7 +207,7 @@ def guesses(trial: Trial):
 
 
 @rule(1, "what the loop does in the check of TODO #2, and its `losses`.", "Section 6, Run it and watch")
-def own_run(losses, run: RunRecord):
+def own_run(losses: list[float | str] | None, run: RunRecord) -> Said | None:
     """The notebook's own run goes as the loop does on the probes, and `losses` is what it returned."""
     if run.error and (run.optimizer_failed or not run.has_optimizer):
         return None  # that was handed in, by TODO #1
@@ -224,7 +231,7 @@ def own_run(losses, run: RunRecord):
         )
 
 
-def only_there(run: RunRecord):
+def only_there(run: RunRecord) -> str | None:
     """Return what went wrong in the notebook's own run, as the end of a sentence, or None."""
     if run.error:
         return f"`train_tinybert` stopped with {run.error}"
@@ -238,18 +245,18 @@ def only_there(run: RunRecord):
         return f"the model was in evaluation mode in {run.in_evaluation} of {len(run.step_losses)} steps"
 
 
-def batch_means(losses):
+def batch_means(losses: Losses) -> list[float]:
     return [sum(epoch) / len(epoch) for epoch in losses]
 
 
-def example_means(losses, sizes):
+def example_means(losses: Losses, sizes: list[list[int]]) -> list[float]:
     return [
         sum(loss * size for loss, size in zip(epoch, counts)) / max(1, sum(counts))
         for epoch, counts in zip(losses, sizes)
     ]
 
 
-def matches(values, wanted):
+def matches(values: object, wanted: list[float]) -> bool:
     """Whether two lists of numbers agree; NaN agrees with NaN."""
     return (
         isinstance(values, list)

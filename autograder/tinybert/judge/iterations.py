@@ -51,11 +51,11 @@ def iterations(trial: Trial) -> list[Iteration]:
     return [i for i in found if i.backwards or any(i is other for other in forgotten)]
 
 
-def key(i):
+def key(i: Iteration) -> tuple[tuple[int, bool], frozenset[int]]:
     return (i.forward.loader_pass, i.forward.training), frozenset(i.forward.examples)
 
 
-def by_epoch(trial, found):
+def by_epoch(trial: Trial, found: list[Iteration]) -> list[list[Iteration]]:
     """Group iterations by pass over the loader; if the batches were listed once, by count.
 
     Where the count does not fit, an epoch ends before an example that it has seen.
@@ -72,7 +72,7 @@ def by_epoch(trial, found):
         return chunks
     if len(groups) > 1:
         return groups
-    groups, seen = [], set()
+    groups, seen = [], set[int]()
     for i in found:
         if not groups or seen & set(i.forward.examples):
             groups.append([])
@@ -82,9 +82,9 @@ def by_epoch(trial, found):
     return groups
 
 
-def by_batch(found):
+def by_batch(found: list[Iteration]) -> list[Iteration]:
     """Return the iterations, those merged that go through a batch again before a step is taken."""
-    merged = []
+    merged: list[Iteration] = []
     for i in found:
         if merged and not merged[-1].steps and key(merged[-1]) == key(i):
             last = merged.pop()
@@ -93,7 +93,7 @@ def by_batch(found):
     return merged
 
 
-def accumulates(found):
+def accumulates(found: list[Iteration]) -> bool:
     """Whether steps are fewer than batches, and gradients stay from one to the next only in between."""
     stepped = [bool(i.steps) for i in found]
     left = [any(b.left_over for b in i.backwards) for i in found]

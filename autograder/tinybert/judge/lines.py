@@ -2,7 +2,7 @@
 
 import re
 
-from ...rule import rule
+from ...rule import Said, rule
 from ..records import Trial
 from .numbers import near
 
@@ -14,12 +14,12 @@ BAR = r"\d+%\|.*?\| *[\d.]+\w*/[\d.]+\w* \[[^,\]]*(, *[^,\]]*)?"
 NUMBER = r"nan|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
-def printed_numbers(text) -> list[list[float]]:
+def printed_numbers(text: str) -> list[list[float]]:
     """Return the numbers in lines such as `Epoch 1, Loss: 0.6931`, those after the word loss first."""
     return [numbers for _, numbers in epoch_lines(text)]
 
 
-def epoch_lines(text):
+def epoch_lines(text: str) -> list[tuple[int, list[float]]]:
     """Return (epoch, [the other numbers, those after the word loss first]) of such lines."""
     found = []
     lines = [line[:LONGEST].lower() for line in text.splitlines() if "epoch" in line.lower()]
@@ -35,13 +35,13 @@ def epoch_lines(text):
     return found
 
 
-def printed_losses(text) -> list[float]:
+def printed_losses(text: str) -> list[float]:
     """Return the first number of each such line."""
     return [numbers[0] for numbers in printed_numbers(text) if numbers]
 
 
 @rule(1, "`Epoch 1, Loss: 0.6931` and so on, one line an epoch.", HINT)
-def printed(trial: Trial):
+def printed(trial: Trial) -> Said | None:
     """A line for every epoch, with the epoch's number and its mean loss."""
     found = epoch_lines(trial.printed)
     shown = [numbers for _, numbers in found]
@@ -70,5 +70,5 @@ def printed(trial: Trial):
     )  # fmt: skip
 
 
-def shows(numbers, loss):
+def shows(numbers: list[float], loss: float | str) -> bool:
     return isinstance(loss, float) and any(near(value, loss, 0.006) for value in numbers)

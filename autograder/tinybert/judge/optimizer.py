@@ -1,17 +1,18 @@
 """Judge the student's optimizer: which parameters it holds, and how it is set."""
 
 from collections import Counter
+from collections.abc import Mapping
 
-from ...rule import Finding, listing, rule
+from ...rule import Finding, Said, listing, rule
 from ..lesson import LEARNING_RATE, WEIGHT_DECAY
 from ..records import OptimizerRecord
-from .adamw import updates
+from .adamw import Update, updates
 
 HINT_1, HINT_2, HINT_3 = (f"Hint {number} under TODO #1" for number in (1, 2, 3))
 
 
 @rule(3, "an instance of `torch.optim.AdamW`.", "Hints under TODO #1")
-def is_optimizer(record: OptimizerRecord, points):
+def is_optimizer(record: OptimizerRecord, points: float) -> Said | None:
     """`optimizer` is an optimizer."""
     if record.is_optimizer:
         return None
@@ -27,7 +28,7 @@ def is_optimizer(record: OptimizerRecord, points):
     return observed, why, points
 
 
-def judge_parameter_groups(record: OptimizerRecord, seed, points=3) -> list[Finding]:
+def judge_parameter_groups(record: OptimizerRecord, seed: int | str, points: float = 3) -> list[Finding]:
     """Exactly the unfrozen parameters, each once, over all groups."""
     if fatal := is_optimizer(record, points) or frozen_set(record, points):
         return [fatal]
@@ -44,7 +45,7 @@ def judge_parameter_groups(record: OptimizerRecord, seed, points=3) -> list[Find
 class Holding:
     """What an optimizer holds, by parameter name."""
 
-    def __init__(self, record: OptimizerRecord, seed):
+    def __init__(self, record: OptimizerRecord, seed: int | str) -> None:
         self.wanted = record.left_by_setup
         self.foreign = sum(group.foreign for group in record.groups)
         self.listed = self.held = times_held(record)
@@ -55,13 +56,13 @@ class Holding:
             self.held = Counter({n: self.listed[n] or 1 for n in record.movements if n in moved})
 
 
-def times_held(record: OptimizerRecord):
-    """Return {parameter name: how many times the groups list it}."""
+def times_held(record: OptimizerRecord) -> Counter[str]:
+    """Return how many times the groups list each parameter, by name."""
     return Counter(name for group in record.groups for name in group.names)
 
 
 @rule(3, "the frozen part as the set-up left it.", HINT_1)
-def frozen_set(record: OptimizerRecord, points):
+def frozen_set(record: OptimizerRecord, points: float) -> Said | None:
     """The set-up's choice of frozen parameters is left alone."""
     thawed = [name for name in record.trainable if name not in record.left_by_setup]
     frozen = [name for name in record.left_by_setup if name not in record.trainable]
@@ -76,7 +77,7 @@ def frozen_set(record: OptimizerRecord, points):
 
 
 @rule(2, "parameters of `model`, and nothing else.", HINT_1)
-def own_model(holding: Holding, points):
+def own_model(holding: Holding, points: float) -> Said | None:
     """What the optimizer holds are parameters of `model`."""
     if holding.foreign and not holding.held:
         return (
@@ -92,7 +93,7 @@ def own_model(holding: Holding, points):
 
 
 @rule(2, "all the parameters that the set-up left unfrozen.", HINT_2)
-def missing(holding: Holding, points):
+def missing(holding: Holding, points: float) -> Said | None:
     """The optimizer holds all unfrozen parameters."""
     if not holding.held:
         return (
@@ -109,7 +110,7 @@ def missing(holding: Holding, points):
 
 
 @rule(2, "only the parameters whose `requires_grad` is True.", HINT_2)
-def frozen(holding: Holding, points):
+def frozen(holding: Holding, points: float) -> Said | None:
     """The optimizer holds no frozen parameters."""
     names = [name for name in holding.held | holding.listed if name not in holding.wanted]
     if names and holding.held and not set(holding.wanted) & set(holding.held):
@@ -128,7 +129,7 @@ def frozen(holding: Holding, points):
 
 
 @rule(1, "each parameter in one group only.", HINT_2)
-def duplicates(holding: Holding, points):
+def duplicates(holding: Holding, points: float) -> Said | None:
     """Each parameter is held once."""
     if twice := [name for name, count in holding.held.items() if count > 1]:
         return (
@@ -137,7 +138,7 @@ def duplicates(holding: Holding, points):
         )
 
 
-def judge_learning_rate(record: OptimizerRecord, seed, points=2) -> list[Finding]:
+def judge_learning_rate(record: OptimizerRecord, seed: int | str, points: float = 2) -> list[Finding]:
     """AdamW, the learning rate in every group, and the weight decay."""
     if fatal := is_optimizer(record, points):
         return [fatal]
@@ -147,7 +148,7 @@ def judge_learning_rate(record: OptimizerRecord, seed, points=2) -> list[Finding
 
 
 @rule(2, "`torch.optim.AdamW`, with the steps that it takes by default.", HINT_1)
-def adamw(record: OptimizerRecord, measured):
+def adamw(record: OptimizerRecord, measured: Mapping[str, Update]) -> Said | None:
     """The optimizer takes AdamW's steps."""
     if any(group.settings.get("maximize") for group in record.groups):
         return "The optimizer climbs: it was made with `maximize=True`.", "Each step makes the loss larger."
@@ -179,7 +180,7 @@ def adamw(record: OptimizerRecord, measured):
 
 
 @rule(2, f"{LEARNING_RATE:g} in every parameter group.", HINT_3)
-def learning_rate(record: OptimizerRecord, measured):
+def learning_rate(record: OptimizerRecord, measured: Mapping[str, Update]) -> Said | None:
     """The learning rate is the lesson's, as set and as the steps show it."""
     if rates := wrong_rates(record, measured):
         off = sum(not close(g.settings.get("lr", 0.0), LEARNING_RATE, 0.01) for g in record.groups)
@@ -189,7 +190,7 @@ def learning_rate(record: OptimizerRecord, measured):
 
 
 @rule(1, f"{WEIGHT_DECAY:g} (only biases and LayerNorm weights may be exempt).", HINT_3)
-def weight_decay(record: OptimizerRecord, measured):
+def weight_decay(record: OptimizerRecord, measured: Mapping[str, Update]) -> Said | None:
     """The weight decay is the lesson's."""
     decays = wrong_decays(record, measured)
     if decays and record.decoupled:
@@ -202,11 +203,11 @@ def weight_decay(record: OptimizerRecord, measured):
         )
 
 
-def close(value, target, tolerance):
+def close(value: float, target: float, tolerance: float) -> bool:
     return abs(value - target) <= tolerance * abs(target)
 
 
-def wrong_rates(record, measured):
+def wrong_rates(record: OptimizerRecord, measured: Mapping[str, Update]) -> list[float]:
     """The learning rates, as set and as measured, that are not the lesson's.
 
     What Adam's relatives take as a first step is another one, and has its own finding.
@@ -219,7 +220,7 @@ def wrong_rates(record, measured):
     return sorted(rate for rate in rates if not close(rate, LEARNING_RATE, 0.01))
 
 
-def explain_rate(rate):
+def explain_rate(rate: float) -> str:
     if rate == 0:
         return "A schedule with a warm-up sets the rate to 0 as soon as it is made."
     if close(rate, 1e-3, 0.01):
@@ -232,14 +233,14 @@ def explain_rate(rate):
     return f"That is {times}: {float(digits):g}e{int(power)} is {LEARNING_RATE:g}."
 
 
-def may_skip_decay(name):
+def may_skip_decay(name: str) -> bool:
     """Biases and LayerNorm weights are commonly exempt from decay."""
     return name.endswith(".bias") or "LayerNorm" in name
 
 
-def wrong_decays(record, measured):
-    """Return {parameter: weight decay}, as set or else as measured, where it is not the lesson's."""
-    wrong = {}
+def wrong_decays(record: OptimizerRecord, measured: Mapping[str, Update]) -> dict[str, float]:
+    """Return the weight decay by parameter, as set or else as measured, where it is not the lesson's."""
+    wrong: dict[str, float] = {}
     for group in record.groups:
         decay = group.settings.get("weight_decay", 0.0)
         if not close(decay, WEIGHT_DECAY, 0.01):

@@ -4,7 +4,12 @@ Each sees a Trial and its iterations. Where an earlier one explains a trial, the
 only report its consequences stay silent.
 """
 
+from collections.abc import Iterable
+
+from ...rule import Finding, Rule
+from ..records import Trial
 from .calls import arguments, attention_mask, inputs, labels, loss_from_model, other_arguments, train_mode
+from .iterations import Iteration
 from .steps import backward, batches, frozen_kept, own_optimizer, settings_kept, steps, zero_grad
 
 # In the order of causes.
@@ -26,9 +31,9 @@ SILENCES = {
 }
 
 
-def broken(rules, trial, found):
-    """Return {name: Finding} of those rules that a trial breaks, in their order."""
-    findings, silent = {}, set()
+def broken(rules: Iterable[Rule], trial: Trial, found: list[Iteration]) -> dict[str, Finding]:
+    """Return the Findings, by name, of those rules that a trial breaks, in their order."""
+    findings, silent = {}, set[Rule]()
     for rule in rules:
         if rule not in silent and (finding := rule(trial, found)):
             findings[rule.name] = finding

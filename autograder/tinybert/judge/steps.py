@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from ...rule import from_to, listing, rule, shown
+from ...rule import Said, from_to, listing, rule, shown
 from ..lesson import LEARNING_RATE
 from ..records import Step, Trial
 from .iterations import Iteration, accumulates, by_batch, by_epoch
@@ -11,7 +11,7 @@ HINT_1, HINT_5 = (f"Hint {number} under TODO #2" for number in (1, 5))
 
 
 @rule(2, "one `backward()` on the loss of every batch, with gradients enabled.", HINT_5)
-def backward(trial: Trial, found: list[Iteration]):
+def backward(trial: Trial, found: list[Iteration]) -> Said | None:
     """Each batch's loss is differentiated once."""
     ran = sum(bool(i.backwards) for i in found)
     most = max(len(i.backwards) for i in found)
@@ -42,7 +42,7 @@ def backward(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "steps of the argument `optimizer` only, and its running averages left alone.", HINT_1)
-def own_optimizer(trial: Trial, found: list[Iteration]):
+def own_optimizer(trial: Trial, found: list[Iteration]) -> Said | None:
     """The steps are those of the optimizer that was passed in, which remembers the earlier ones."""
     taken = [step for i in found for step in i.steps]
     if others := sum(not step.passed_optimizer for step in taken):
@@ -61,7 +61,7 @@ def own_optimizer(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "one step for each batch, right after its backward().", HINT_5)
-def steps(trial: Trial, found: list[Iteration]):
+def steps(trial: Trial, found: list[Iteration]) -> Said | None:
     """The optimizer takes one step a batch, after backward."""
     found = by_batch(found)
     taken = sum(len(i.steps) for i in found)
@@ -88,7 +88,7 @@ def steps(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "`optimizer.zero_grad()` once for every batch, before backward() or after step().", HINT_5)
-def zero_grad(trial: Trial, found: list[Iteration]):
+def zero_grad(trial: Trial, found: list[Iteration]) -> Said | None:
     """Each step sees exactly its own batch's gradients."""
     left_over = sum(b.left_over for i in found for b in i.backwards)
     if left_over and not accumulates(found):
@@ -102,18 +102,18 @@ def zero_grad(trial: Trial, found: list[Iteration]):
             else "Clearing once an epoch, or for some batches, is too rare: PyTorch adds each batch's "
             "gradients to the last.",
         )
-    cleared = sum(
+    emptied = sum(
         step.gradients != "some" and all(b.scale for b in i.backwards) for i in found for step in i.steps
     )
-    if cleared:
+    if emptied:
         return (
-            f"The gradients were cleared between backward() and step() in {cleared} of {len(found)} batches.",
+            f"The gradients were cleared between backward() and step() in {emptied} of {len(found)} batches.",
             "step() then finds nothing to follow, and the model never changes.",
         )
 
 
 @rule(2, "every batch of `train_loader` as it comes, once in every epoch.", HINT_1)
-def batches(trial: Trial, found: list[Iteration]):
+def batches(trial: Trial, found: list[Iteration]) -> Said | None:
     """Every batch once in every epoch that ran."""
     epochs = by_epoch(trial, found)
     seen = [Counter(e for i in epoch for e in i.forward.examples) for epoch in epochs]
@@ -151,7 +151,7 @@ def batches(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "unfrozen and frozen parameters as they were, the frozen ones to the last bit.", HINT_1)
-def frozen_kept(trial: Trial, found: list[Iteration]):
+def frozen_kept(trial: Trial, found: list[Iteration]) -> Said | None:
     """Frozen parameters stay frozen, and as they were."""
     flags, moved = trial.flags_changed, trial.frozen_changed
     if flags or moved:
@@ -163,7 +163,7 @@ def frozen_kept(trial: Trial, found: list[Iteration]):
 
 
 @rule(2, "the settings, learning rate and weight decay, that were passed in.", HINT_1)
-def settings_kept(trial: Trial, found: list[Iteration]):
+def settings_kept(trial: Trial, found: list[Iteration]) -> Said | None:
     """The optimizer's settings are left as they were, and those of the notebook's own, too."""
     changed = [e.settings for e in trial.events if isinstance(e, Step) and e.passed_optimizer and e.settings]
     changed += [trial.settings] if trial.settings else []
@@ -189,7 +189,7 @@ def settings_kept(trial: Trial, found: list[Iteration]):
 @rule(
     2, "weights changed by `optimizer.step()` alone, after the batch's own gradients or clipped ones.", HINT_5
 )
-def nothing_else(trial: Trial, found: list[Iteration]):
+def nothing_else(trial: Trial, found: list[Iteration]) -> Said | None:
     """Weights change by the optimizer's steps only, and these follow their batch's gradients only."""
     by_hand = "What is set by hand, AdamW's running averages know nothing of."
     if changed := sum(not i.forward.weights_kept for i in found):

@@ -1,6 +1,9 @@
 """Judge the student's training loop by what it did to the probes: one message a mistake."""
 
-from ...rule import Finding, rule
+from collections.abc import Iterable
+from typing import cast
+
+from ...rule import Finding, Rule, Said, rule
 from ..records import Forward, Step, TrainingRecord, Trial
 from .calls import arguments
 from .iterations import iterations
@@ -13,7 +16,7 @@ STILL = 0.15  # steps
 MOVING = ("backward", "steps", "zero_grad", "settings_kept")  # rules that say why nothing moves
 
 
-def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
+def judge_training_loop(record: TrainingRecord, points: float = 6) -> list[Finding]:
     """Judge all trials; each broken rule is reported once."""
     if fatal := is_function(record, points) or never_trained(record, points) or unseen(record):
         return [fatal]
@@ -26,7 +29,7 @@ def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
         if cause:
             cause.observed += f" `train_tinybert` stopped with {stopped.error}."
         else:
-            cause = runs(stopped)
+            cause = cast(Finding, runs(stopped))
         cause.points = points
         return [cause, *broken(BESIDES, stopped, found).values()]
     findings = in_any(RULES, trials) or in_any([nothing_else], trials)
@@ -37,21 +40,21 @@ def judge_training_loop(record: TrainingRecord, points=6) -> list[Finding]:
     return list(findings.values())
 
 
-def in_any(rules, trials):
-    """Return {name: Finding} of the rules that trials break, each as the first trial shows it."""
-    findings = {}
+def in_any(rules: Iterable[Rule], trials: list[Trial]) -> dict[str, Finding]:
+    """Return the Findings, by name, of the rules that trials break, each as the first trial shows it."""
+    findings: dict[str, Finding] = {}
     for trial in trials:
         for name, finding in broken(rules, trial, iterations(trial)).items():
             findings.setdefault(name, finding)
     return findings
 
 
-def lacks_default(trial: Trial):
+def lacks_default(trial: Trial) -> bool:
     """Whether the trial without num_epochs failed at once, for lack of a default: the history's matter."""
     return trial.default_epochs and not trial.events and trial.error is not None
 
 
-def is_unseen(trial: Trial):
+def is_unseen(trial: Trial) -> bool:
     """Whether the passed model was trained, though no call of it was seen."""
     steps = [event for event in trial.events if isinstance(event, Step)]
     called = any(isinstance(event, Forward) for event in trial.events)
@@ -59,7 +62,7 @@ def is_unseen(trial: Trial):
 
 
 @rule(6, "your loop as `train_tinybert(model, train_loader, optimizer, num_epochs=10)`.", HINTS)
-def is_function(record: TrainingRecord, points):
+def is_function(record: TrainingRecord, points: float) -> Said | None:
     """`train_tinybert` is a function, and written."""
     if any(trial.unfinished for trial in record.trials):
         return (
@@ -77,7 +80,7 @@ def is_function(record: TrainingRecord, points):
         )  # fmt: skip
 
 
-def never_trained(record: TrainingRecord, points):
+def never_trained(record: TrainingRecord, points: float) -> Finding | None:
     """Return the Finding for a model that was passed in and never trained, or None."""
     for trial in record.trials:
         said = outside(trial)
@@ -88,7 +91,7 @@ def never_trained(record: TrainingRecord, points):
     return None
 
 
-def outside(trial: Trial):
+def outside(trial: Trial) -> tuple[str, str] | None:
     """Return what a trial used in place of the loop's arguments, and why that matters; or None."""
     forwards = [event for event in trial.events if isinstance(event, Forward)]
     if trial.used_global:
@@ -117,7 +120,7 @@ def outside(trial: Trial):
 
 
 @rule(2, "one call `model(input_ids=..., attention_mask=..., labels=...)` a batch.", "Hint 3 under TODO #2")
-def unseen(record: TrainingRecord):
+def unseen(record: TrainingRecord) -> Said | None:
     """The model is called in a way that can be seen."""
     if any(map(is_unseen, record.trials)):
         return (
@@ -130,9 +133,10 @@ def unseen(record: TrainingRecord):
 @rule(
     6, "a loop that runs to its end as `train_tinybert(model, train_loader, optimizer, num_epochs=3)`.", HINTS
 )
-def runs(trial: Trial, points=6):
+def runs(trial: Trial, points: float = 6) -> Said | None:
     """The loop runs to its end."""
-    return f"`train_tinybert` stopped with {trial.error}.", explain_error(trial.error), points
+    if trial.error:
+        return f"`train_tinybert` stopped with {trial.error}.", explain_error(trial.error), points
 
 
 def explain_error(error: str) -> str:
