@@ -282,6 +282,7 @@ class Grade(Autograde):
         """Return the job of a submission."""
         if job := self.has_run(submission):
             return job
+        keys = {"key": self.key(submission), "ran": self.ran(submission)}  # what follows takes files out of it
         self._sanitizing = True
         self._init_preprocessors()
         sanitized = {}
@@ -290,7 +291,7 @@ class Grade(Autograde):
             text, _ = self.exporter.from_notebook_node(notebook, resources)
             notebook = nbformat.reads(text, as_version=4)
             remark(notebook, submission.remarks)
-            notebook.metadata[KEY] |= {"key": self.key(submission), "ran": self.ran(submission)}
+            notebook.metadata[KEY] |= keys
             sanitized[name] = nbformat.writes(notebook)
         kept = self.exclude_overwriting.get(self.assignment, [])
         own = {name: content for name, content in self.own_files.items() if name not in kept}
