@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from datetime import datetime
 
 import nbformat
 import pytest
 from conftest import ASSIGNMENT, RELEASE, ROOT, Course
+from nbgrader.api import Gradebook
 
 from autograder.grading import answers
 from autograder.grading.state import State
@@ -77,6 +79,17 @@ def test_what_running_depends_on_runs_it_again(course):
     before = shown(course)["right-first-time"]
     status, printed = set_up(course, "c.Execute.timeout = 29")
     assert status == 0 and shown(course)["right-first-time"] != before, printed
+
+
+def test_a_penalty_goes_when_the_course_has_none_any_more(course):
+    late = course.folder / "submitted" / "right-first-time" / ASSIGNMENT / "timestamp.txt"
+    late.write_text("2026-01-02 10:00:00 UTC")
+    with Gradebook(f"sqlite:///{course.folder}/gradebook.db", "fine-tuning") as gradebook:
+        gradebook.find_assignment(ASSIGNMENT).duedate = datetime(2026, 1, 1)
+        gradebook.db.commit()
+    status, printed = set_up(course, "c.LateSubmissionPlugin.penalty_method = 'zero'")
+    assert status == 0 and course.rows()["right-first-time"].penalty == 14, printed
+    assert set_up(course, "")[0] == 0 and course.rows()["right-first-time"].penalty == 0
 
 
 def test_students_get_no_evidence(course):

@@ -270,9 +270,7 @@ class Grade(Autograde):
 
     @property
     def split(self) -> int:
-        return [preprocessor.__name__ for preprocessor in self.autograde_preprocessors].index(
-            SaveAutoGrades.__name__
-        )
+        return [issubclass(step, SaveAutoGrades) for step in self.autograde_preprocessors].index(True)
 
     def sanitize(self, student: str, folder: Path) -> Job:
         """Return the job of a submitted folder."""
@@ -282,7 +280,10 @@ class Grade(Autograde):
         """Return the job of a submission."""
         if job := self.has_run(submission):
             return job
-        keys = {"key": self.key(submission), "ran": self.ran(submission)}  # what follows takes files out of it
+        keys = {
+            "key": self.key(submission),
+            "ran": self.ran(submission),
+        }  # what follows takes files out of it
         self._sanitizing = True
         self._init_preprocessors()
         sanitized = {}
@@ -339,8 +340,7 @@ class Grade(Autograde):
                 self.exporter.register_preprocessor(preprocessor)
             with self.gradebook.begin():
                 self.init_assignment(job.assignment, job.student)
-                if TIMESTAMP not in job.files:  # though an earlier submission may have had one
-                    self.forget_time(job.student)
+                self.forget(job.student, time=TIMESTAMP not in job.files)
                 evidence = {}
                 for name, text in result.items():
                     resources = self.resources(job.student, name) | {"earlier": self.earlier(job, name)}
@@ -356,10 +356,13 @@ class Grade(Autograde):
             for left in (source, target):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def forget_time(self, student: str) -> None:
-        """Have the gradebook not know when a student submitted."""
+    def forget(self, student: str, time: bool) -> None:
+        """Have the gradebook not know a student's late penalty, nor the time, if so, of an earlier submission."""
         with Gradebook(self.coursedir.db_url, self.course.course_id) as gradebook:
-            gradebook.find_submission(self.assignment, student).timestamp = None
+            submission = gradebook.find_submission(self.assignment, student)
+            submission.timestamp = None if time else submission.timestamp
+            for notebook in submission.notebooks:
+                notebook.late_submission_penalty = None
             gradebook.db.commit()
 
     def earlier(self, job: Job, name: str) -> dict[str, str]:

@@ -191,7 +191,9 @@ def describe(row: Row, path: Path) -> None:
         row.remarks.append(f"There is no graded `{path.name}`: it was not handed in, or has been removed.")
     except Exception as reason:
         row.remarks.append(
-            f"The graded notebook cannot be read ({type(reason).__name__}): grade this submission again."
+            str(reason)
+            if type(reason) is LookupError  # its lesson is not installed here
+            else f"The graded notebook cannot be read ({type(reason).__name__}): grade this submission again."
         )
 
 
@@ -218,12 +220,9 @@ def name_mistakes(notebook: NotebookNode) -> list[str]:
             said.append(stopped(name, errors[0]))
             known.add(lesson.defines.get(name))
         elif is_grade(cell) and errors:
-            if errors[0].ename != "NotRun":
-                said.append(
-                    first_line(errors[0].evalue) if name in lesson.checks else stopped(name, errors[0])
-                )
-            elif not said:  # else it is a consequence
-                said.append(first_line(errors[0].evalue))
+            in_words = errors[0].ename == "NotRun" or name in lesson.checks
+            if errors[0].ename != "NotRun" or not said:  # else it is a consequence
+                said.append(first_line(errors[0].evalue) if in_words else stopped(name, errors[0]))
         elif is_grade(cell) and any(output.get("name") == "stderr" for output in cell.outputs):
             said.append(f"`{name}` wrote to standard error, which nbgrader takes for a failure.")
         elif is_grade(cell):

@@ -58,7 +58,7 @@ CALLS = {
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
-def keep(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None:
+def install(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None:
     """From now on, write a line to the descriptor `pipe` for what lies outside these paths."""
     readable = [os.path.realpath(path) for path in (*readable, *writable)]
     writable = [os.path.realpath(path) for path in (*writable, os.devnull)]

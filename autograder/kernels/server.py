@@ -66,7 +66,7 @@ def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared
 
     folder: for the sockets of templates. prepared: where this is one, what it has Prepared.
     """
-    # What a kernel started is this process's child when its parent has ended: see bury().
+    # What a kernel started is this process's child when its parent has ended: see reap().
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     clients, next_look = {listener.accept()[0]}, 0.0
     kernels: Kernels = {}
@@ -79,7 +79,7 @@ def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared
             elif message := received(ready):
                 request = json.loads(message)
                 if "cells" in request:
-                    orphans = bury(kernels, templates)
+                    orphans = reap(kernels, templates)
                     introduce(ready, request, templates, folder)
                 else:
                     answer(ready, request, kernels, prepared)
@@ -90,7 +90,7 @@ def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared
                     if kernel.client is ready:
                         os.kill(pid, signal.SIGKILL)
                         sandbox.remove(*kernel.temporary)
-        orphans = bury(kernels, templates)
+        orphans = reap(kernels, templates)
         if (begun := time.monotonic()) > next_look:
             for pid, kernel in kernels.items():
                 if excess := over(pid, kernel):
@@ -187,7 +187,7 @@ def answer(client: socket.socket, request: Request, kernels: Kernels, prepared: 
     os.close(read)
 
 
-def bury(kernels: Kernels, templates: Templates) -> set[int]:
+def reap(kernels: Kernels, templates: Templates) -> set[int]:
     """Forget the kernels and templates that ended; kill what they left running, and return it."""
     with suppress(ChildProcessError):
         while True:
@@ -263,7 +263,7 @@ def become_kernel(
         if not limits.processes:
             app.shell.system = app.shell.getoutput = refuse_command
         sandbox.seal(limits)
-        journal.keep(pipe, sandbox.may_read(limits), limits.writable)
+        journal.install(pipe, sandbox.may_read(limits), limits.writable)
         app.start()
     except Exception:
         os.write(pipe, traceback.format_exc()[-2000:].encode())
