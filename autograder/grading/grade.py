@@ -357,7 +357,7 @@ class Grade(Autograde):
                 shutil.rmtree(left, ignore_errors=True)
 
     def forget(self, student: str, time: bool) -> None:
-        """Have the gradebook not know a student's late penalty, nor the time, if so, of an earlier submission."""
+        """Have the gradebook not know a late penalty; nor when it was submitted, if `time`."""
         with Gradebook(self.coursedir.db_url, self.course.course_id) as gradebook:
             submission = gradebook.find_submission(self.assignment, student)
             submission.timestamp = None if time else submission.timestamp

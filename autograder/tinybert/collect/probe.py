@@ -39,7 +39,7 @@ class ProbeLoader(DataLoader[Row]):
     passes = 0
     came: dict[int, int] = {}  # {first token: pass}
 
-    def __iter__(self) -> "Pass":  # type: ignore[override]
+    def __iter__(self) -> "Pass":
         return Pass(self, super().__iter__())
 
 
@@ -136,8 +136,8 @@ class Probe:
         batches = [numbers[k : k + plan.batch_size] for k in range(0, plan.examples, plan.batch_size)]
         draw = torch.Generator().manual_seed(plan.seed)
         self.loader = ProbeLoader(
-            list(zip(self.rows, self.labels)),  # type: ignore[arg-type]  # a list is data too
-            batch_sampler=SubsetRandomSampler(batches, generator=draw),  # type: ignore[arg-type]
+            list(zip(self.rows, self.labels)),  # a list is data too
+            batch_sampler=SubsetRandomSampler(batches, generator=draw),
             collate_fn=self.collate,
         )
 
