@@ -50,8 +50,18 @@ def loss_and_accuracy(model: Any, batches: Iterable[Batch]) -> tuple[float, floa
 def positive(model: Any, batches: Iterable[Batch]) -> Array:
     """Return P(positive) of each review, (reviews,)."""
     with evaluating(model):
-        logits = [model(input_ids=ids, attention_mask=mask, labels=labels).logits for ids, mask, labels in batches]
+        logits = [
+            model(input_ids=ids, attention_mask=mask, labels=labels).logits for ids, mask, labels in batches
+        ]
     return np.asarray(torch.cat(logits).softmax(-1)[:, 1].double().numpy())
+
+
+def positive_of(model: Any, tokenizer: Any, sentences: Sequence[str]) -> Array:
+    """Return P(positive) of each sentence, (sentences,)."""
+    encoded = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
+    with evaluating(model):
+        logits = model(**encoded, return_dict=True).logits
+    return np.asarray(logits.softmax(-1)[:, 1].double().numpy())
 
 
 def view(model: Any, tokenizer: Any, sentences: Sequence[str]) -> View:
@@ -60,7 +70,8 @@ def view(model: Any, tokenizer: Any, sentences: Sequence[str]) -> View:
     mask = encoded["attention_mask"].bool()
     with evaluating(model):
         states = [
-            state.double() for state in model(**encoded, output_hidden_states=True, return_dict=True).hidden_states
+            state.double()
+            for state in model(**encoded, output_hidden_states=True, return_dict=True).hidden_states
         ]
     means = [(state * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True) for state in states]
     return View([state[mask].numpy() for state in states], [mean.numpy() for mean in means])
@@ -120,7 +131,9 @@ def change(before: Any, after: Any, part: str) -> float:
     return float((moved / sum(float((w**2).sum()) for w in old.values())) ** 0.5)
 
 
-def step_to_weight(model: Any, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> dict[str, float]:
+def step_to_weight(
+    model: Any, optimizer: torch.optim.Optimizer, batch: Batch, rate: float
+) -> dict[str, float]:
     """Return by how much of their size one step of a copy of `optimizer` at `rate` changes each part's weights."""
     copied, stepping = deepcopy((model, optimizer))
     for group in stepping.param_groups:

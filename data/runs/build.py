@@ -71,9 +71,11 @@ class Lab:
     def __init__(self) -> None:
         self.tokenizer, reviews = load_tokenizer(), load_reviews()
         self.training = reviews["train"]
-        self.validation, self.test = (batches(reviews[split], self.tokenizer) for split in ("validation", "test"))
+        self.validation, self.test = (
+            batches(reviews[split], self.tokenizer) for split in ("validation", "test")
+        )
         self.everyday = json.loads((HERE / "sentences.json").read_text())
-        self.asked = self.view_batch(self.everyday["asked"])
+        self.asked = self.everyday["asked"]
         self.topics = [sentence for topic in self.everyday["topics"].values() for sentence in topic]
         self.general = general_sentences()
         self.pretrained = fresh_model(0)
@@ -83,11 +85,6 @@ class Lab:
 
     def view(self, model, sentences):
         return rulers.view(model, self.tokenizer, sentences)
-
-    def view_batch(self, sentences):
-        from datasets import Dataset
-
-        return batches(Dataset.from_list([{"text": s, "label": 0} for s in sentences]), self.tokenizer)
 
     def model(self, run):
         """Return the model that a run starts from."""
@@ -115,7 +112,9 @@ def train(lab, run, bar):
         model.train()
         for input_ids, attention_mask, labels in loader:
             if run.cure == "warm-up":
-                optimizer.param_groups[0]["lr"] = run.rate * min(1, len(steps["loss"]) / (WARM_UP * len(loader)))
+                optimizer.param_groups[0]["lr"] = run.rate * min(
+                    1, len(steps["loss"]) / (WARM_UP * len(loader))
+                )
             if run.cure == "range":
                 low, high, count = RANGE
                 optimizer.param_groups[0]["lr"] = low * (high / low) ** (len(steps["loss"]) / (count - 1))
@@ -172,8 +171,10 @@ def inside(lab, model):
         "spread": rounded(chances.std()),
         "one_direction": rounded([rulers.one_direction(x) for x in seen.tokens[3:]]),
         "cosine": rounded([rulers.mean_cosine(x) for x in seen.sentences[3:]]),
-        "kept": rounded([rulers.neighbours_kept(*xy) for xy in zip(lab.before.sentences[3:], seen.sentences[3:])]),
-        "asked": rounded(rulers.positive(model, lab.asked), 2),
+        "kept": rounded(
+            [rulers.neighbours_kept(*xy) for xy in zip(lab.before.sentences[3:], seen.sentences[3:])]
+        ),
+        "asked": rounded(rulers.positive_of(model, lab.tokenizer, lab.asked), 2),
     }
 
 

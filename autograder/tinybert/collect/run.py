@@ -14,11 +14,12 @@ from .optimizer import changed_settings, describe, plain_settings
 
 
 @contextmanager
-def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
+def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None, picture=None):
     """Show a progress bar over the training steps of `model` and record each step's loss.
 
     Yields the RunRecord that fills up meanwhile; `each_epoch` is called after every epoch
-    and its results are kept there. A forward call that gradients flow back to is a step, so
+    and its results are kept there. picture: what is shown in place of the bar, such as a
+    `figures.Live`: told of the record, of each step, and of the end. A forward call that gradients flow back to is a step, so
     validation passes inside the loop are left out.
     """
     record, others = RunRecord(batches=len(train_loader)), RunRecord(batches=len(train_loader))
@@ -27,10 +28,12 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None):
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
     by_nbgrader = "NBGRADER_EXECUTION" in os.environ
-    bar = tqdm(
+    bar = picture or tqdm(
         total=num_epochs * len(train_loader), unit="step", desc="training",
         disable=by_nbgrader,  # nobody watches, and a page would show it at 0 %
     )  # fmt: skip
+    if picture:
+        picture.start(record)
 
     def end_epochs():
         while len(record.each_epoch) < len(record.step_losses) // record.batches:
