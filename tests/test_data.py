@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from autograder.tinybert import lesson
 
-SPLITS = {"train": 600, "validation": 200, "test": 200}
+SPLITS = {"train": 600, "validation": 400, "test": 400}
 
 
 @pytest.fixture(scope="module")
