@@ -27,6 +27,7 @@ class TinyBert(Lesson):
     release = (
         "autograder/tinybert/**/*.py",
         "data/reviews/*",
+        "data/runs/*.json",
         *(f"data/tinybert/*.{kind}" for kind in ("json", "safetensors", "txt", "md", "png")),
     )
     # What a cell that stopped with an error has not defined, and the rule that would say so again.

@@ -3,14 +3,17 @@
 The two rooms meet here, where a student checks alone. Under grading, `examiner` joins them.
 """
 
-from ..check import check, grading
+from ..check import SEED, check, grading
 from ..evidence import Evidence
 from ..verdict import Verdict
 from . import judge
 from .collect import collect_optimizer, collect_training
 from .collect.training import plain
 from .lesson import POINTS
+from .names import explain_what_is_missing
 from .records import HistoryRecord
+
+explain_what_is_missing()
 
 
 @check
@@ -53,6 +56,13 @@ def check_loss_history(train_tinybert, losses, run, *, seed):
         return Evidence(history)  # the loop's own stands in the cell of the check above
     record = collect_training(train_tinybert, seed)
     return conclude("Loss history", record, lambda: judge.judge_loss_history(record, history))
+
+
+def try_history(train_tinybert):
+    """Return the Verdict on what `train_tinybert` returns on small models, before the notebook's own run."""
+    record = collect_training(train_tinybert, SEED)
+    name = "Loss history"
+    return Verdict(f"{name}, before the run", POINTS[name], judge.judge_loss_history(record, None))
 
 
 def conclude(name, record, judged):

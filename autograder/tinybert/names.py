@@ -14,8 +14,8 @@ COMPARE = "Run the cell that trains at three rates first (section 7)."
 # Where the notebook's names are made.
 MADE_BY = {
     **dict.fromkeys(
-        "torch np plt figures lab model tokenizer reviews train_loader validation_loader test_loader watch SEED "
-        "EPOCHS_TO_RUN HIGH MIDDLE STANDARD optimizer train_tinybert prediction my_sentences".split(),
+        "torch np plt figures lab model tokenizer reviews train_loader validation_loader test_loader watch "
+        "SEED EPOCHS_TO_RUN HIGH MIDDLE STANDARD optimizer train_tinybert prediction my_sentences".split(),
         SET_UP,
     ),
     "training_run": RUN,

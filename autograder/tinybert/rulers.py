@@ -35,25 +35,26 @@ def evaluating(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
-def loss_and_accuracy(model: Any, batches: Iterable[Batch]) -> tuple[float, float]:
-    """Return the mean loss of the reviews and the share whose label the model gets right."""
-    loss, right, count = 0.0, 0, 0
-    with evaluating(model):
-        for input_ids, attention_mask, labels in batches:
-            output = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
-            loss += output.loss.item() * len(labels)
-            right += int((output.logits.argmax(-1) == labels).sum())
-            count += len(labels)
-    return loss / count, right / count
-
-
-def positive(model: Any, batches: Iterable[Batch]) -> Array:
-    """Return P(positive) of each review, (reviews,)."""
+def answers(model: Any, batches: Iterable[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the model's logits of reviews, (reviews, 2), and their labels, (reviews,)."""
     with evaluating(model):
         logits = [
-            model(input_ids=ids, attention_mask=mask, labels=labels).logits for ids, mask, labels in batches
+            model(input_ids=input_ids, attention_mask=attention_mask, labels=labels).logits
+            for input_ids, attention_mask, labels in batches
         ]
-    return np.asarray(torch.cat(logits).softmax(-1)[:, 1].double().numpy())
+    return torch.cat(logits), torch.cat([labels for _, _, labels in batches])
+
+
+def loss_and_accuracy(model: Any, batches: Iterable[Batch]) -> tuple[float, float]:
+    """Return the mean loss of reviews and the share whose label the model gets right."""
+    logits, labels = answers(model, batches)
+    loss = torch.nn.functional.cross_entropy(logits, labels)
+    return loss.item(), float((logits.argmax(-1) == labels).float().mean())
+
+
+def positive(logits: torch.Tensor) -> Array:
+    """Return P(positive) of each review, (reviews,)."""
+    return np.asarray(logits.softmax(-1)[:, 1].double().numpy())
 
 
 def positive_of(model: Any, tokenizer: Any, sentences: Sequence[str]) -> Array:
@@ -61,7 +62,7 @@ def positive_of(model: Any, tokenizer: Any, sentences: Sequence[str]) -> Array:
     encoded = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
     with evaluating(model):
         logits = model(**encoded, return_dict=True).logits
-    return np.asarray(logits.softmax(-1)[:, 1].double().numpy())
+    return positive(logits)
 
 
 def view(model: Any, tokenizer: Any, sentences: Sequence[str]) -> View:
@@ -134,7 +135,10 @@ def change(before: Any, after: Any, part: str) -> float:
 def step_to_weight(
     model: Any, optimizer: torch.optim.Optimizer, batch: Batch, rate: float
 ) -> dict[str, float]:
-    """Return by how much of their size one step of a copy of `optimizer` at `rate` changes each part's weights."""
+    """Return how large one step of `optimizer` at `rate` is beside the weights of each part.
+
+    Both stay as they are: copies take the step.
+    """
     copied, stepping = deepcopy((model, optimizer))
     for group in stepping.param_groups:
         group["lr"] = rate

@@ -1,4 +1,4 @@
-"""Run the notebook's experiments: each from the same start, watched, with its weights kept after every epoch."""
+"""Run the notebook's experiments: each from the same start, with its weights kept after every epoch."""
 
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -83,7 +83,7 @@ class Lab:
         self.kept: Any = None  # a copy of it, from before it took a step here
 
     def start_again(self, model: Any, optimizer: Any) -> Diary:
-        """Give `model` the pre-trained weights and `optimizer` what it was given under TODO #1; set the seed."""
+        """Give `model` its pre-trained weights and `optimizer` what TODO #1 gave it; set the seed."""
         restore(model, self.pretrained)
         if isinstance(optimizer, Optimizer):
             same = {id(p): p for p in model.parameters()}

@@ -46,7 +46,7 @@ def shuffled_batches(reviews: Any, tokenizer: Any, size: int) -> DataLoader[Batc
 
 
 def fresh_model(seed: int) -> Any:
-    """Return TinyBERT as pre-training left it, its lower half frozen, with a classifier drawn from the seed."""
+    """Return the pre-trained TinyBERT, its lower half frozen, with a classifier drawn from the seed."""
     torch.manual_seed(seed)
     model = load_tinybert()
     for name, parameter in model.named_parameters():
@@ -55,6 +55,11 @@ def fresh_model(seed: int) -> Any:
 
 
 def redraw(model: Any) -> None:
-    """Draw the two upper layers and the pooler anew, as a model is before any pre-training."""
-    for module in (*model.bert.encoder.layer[2:], model.bert.pooler):
-        module.apply(model._init_weights)
+    """Draw the two upper layers and the pooler anew, as BERT draws them before any pre-training."""
+    for layer in (*model.bert.encoder.layer[2:], model.bert.pooler):
+        for module in layer.modules():
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.normal_(module.weight, std=model.config.initializer_range)
+                torch.nn.init.zeros_(module.bias)
+            elif isinstance(module, torch.nn.LayerNorm):
+                module.reset_parameters()

@@ -99,7 +99,7 @@ class Lab:
 def train(lab, run, bar):
     """Train, and leave the weights after each epoch and the losses of all steps in the run's folder."""
     torch.set_num_threads(run.threads)
-    partial = run.folder.with_suffix(".partial")
+    partial = WEIGHTS / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model = lab.model(run)
@@ -162,13 +162,12 @@ def measure(lab, run):
 
 def inside(lab, model):
     """Return what is measured after every epoch."""
-    loss, accuracy = rulers.loss_and_accuracy(model, lab.validation)
-    chances = rulers.positive(model, lab.validation)
+    logits, labels = rulers.answers(model, lab.validation)
     seen = lab.view(model, lab.general)
     return {
-        "validation_loss": rounded(loss, 4),
-        "validation_accuracy": rounded(accuracy, 4),
-        "spread": rounded(chances.std()),
+        "validation_loss": rounded(torch.nn.functional.cross_entropy(logits, labels).item(), 4),
+        "validation_accuracy": rounded((logits.argmax(-1) == labels).float().mean().item(), 4),
+        "spread": rounded(rulers.positive(logits).std()),
         "one_direction": rounded([rulers.one_direction(x) for x in seen.tokens[3:]]),
         "cosine": rounded([rulers.mean_cosine(x) for x in seen.sentences[3:]]),
         "kept": rounded(
@@ -184,23 +183,26 @@ def outside(lab, model):
     place = (lab.view(model, lab.topics).sentences[-1] - lab.centre) @ lab.directions
     return {
         "test_accuracy": rounded(rulers.loss_and_accuracy(model, lab.test)[1], 4),
-        "chances": histogram(rulers.positive(model, lab.validation), lab.validation),
+        "chances": histogram(*rulers.answers(model, lab.validation)),
         "cka": rounded([rulers.linear_cka(*xy) for xy in zip(lab.before.tokens, seen.tokens)]),
         "moved": rounded([rulers.change(lab.pretrained, model, part) for part in list(PARTS)[:-1]], 4),
         "place": rounded(place, 2),
     }
 
 
-def histogram(chances, batches):
+def histogram(logits, labels):
     """Return how many reviews have a P(positive) in each tenth: [[of wrong answers], [of right ones]]."""
-    labels = torch.cat([labels for _, _, labels in batches]).numpy()
-    right = (chances > 0.5) == labels
+    right, chances = (logits.argmax(-1) == labels).numpy(), rulers.positive(logits)
     return [np.histogram(chances[right == flag], 10, (0, 1))[0].tolist() for flag in (False, True)]
 
 
-def control(lab, model):
-    """Return the measures that need no training: of the pre-trained model, or of random upper layers."""
-    return {key: value for key, value in (inside(lab, model) | outside(lab, model)).items()}
+def controls(lab):
+    """Return the measures that need no training: of the pre-trained model, and of random upper layers."""
+    drawn = [fresh_model(seed) for seed in SEEDS]
+    for model in drawn:
+        redraw(model)
+    models = {"pretrained": [lab.pretrained], "redrawn": drawn}
+    return {name: [inside(lab, m) | outside(lab, m) for m in several] for name, several in models.items()}
 
 
 def first_steps(lab):
@@ -228,32 +230,37 @@ def rounded(values, digits=3):
 
 def main(what="train"):
     lab = Lab()
-    missing = [] if what == "measure" else [run for run in RUNS if not run.folder.exists()]
+    if what == "measure":
+        for path in WEIGHTS.glob("*/result.json"):
+            path.unlink()
+    missing = [run for run in RUNS if not run.folder.exists()] if what == "train" else []
     length = -(-len(lab.training) // BATCH_SIZE) * NUM_EPOCHS
-    with tqdm(total=sum(RANGE[2] if run.cure == "range" else length for run in missing), unit="step") as bar:
-        for run in missing:
-            bar.set_description(run.folder.name)
-            train(lab, run, bar)
-    torch.set_num_threads(1)
-    present = [run for run in RUNS if run.folder.exists()]
-    runs = [measure(lab, run) for run in tqdm(present, desc="measuring", unit="run")]
-    controls = {"pretrained": [control(lab, lab.pretrained)], "redrawn": []}
-    for seed in SEEDS:
-        model = fresh_model(seed)
-        redraw(model)
-        controls["redrawn"].append(control(lab, model))
-    places = {"topics": lab.everyday["topics"], "asked": lab.everyday["asked"]}
     parts = {
         "generated": "by python data/runs/build.py",
         "reviews": {"validation": size(lab.validation), "test": size(lab.test)},
-        "sentences": places,
+        "sentences": lab.everyday,
         "parts": list(PARTS),
         "first_step": first_steps(lab),
-        "controls": controls,
+        "controls": controls(lab),
     }
+    with tqdm(total=sum(RANGE[2] if run.cure == "range" else length for run in missing), unit="step") as bar:
+        for run in RUNS:
+            if run in missing:
+                bar.set_description(run.folder.name)
+                train(lab, run, bar)
+            torch.set_num_threads(1)
+            if run.folder.exists() and not (run.folder / "result.json").exists():
+                (run.folder / "result.json").write_text(json.dumps(measure(lab, run), separators=(",", ":")))
+                store(parts)
+    store(parts)
+
+
+def store(parts):
+    """Write runs.json: a line for each part, and one for each run that has been measured."""
+    results = [run.folder / "result.json" for run in RUNS]
+    runs = ",\n".join(path.read_text() for path in results if path.exists())
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in parts.items()]
-    lines.append('"runs": [\n' + ",\n".join(json.dumps(run, separators=(",", ":")) for run in runs) + "\n]")
-    RESULTS.write_text("{" + ",\n".join(lines) + "}\n")
+    RESULTS.write_text("{" + ",\n".join([*lines, f'"runs": [\n{runs}\n]']) + "}\n")
 
 
 def size(batches):

@@ -19,8 +19,8 @@ def watch(model, train_loader, optimizer, num_epochs, each_epoch=lambda: None, p
 
     Yields the RunRecord that fills up meanwhile; `each_epoch` is called after every epoch
     and its results are kept there. picture: what is shown in place of the bar, such as a
-    `figures.Live`: told of the record, of each step, and of the end. A forward call that gradients flow back to is a step, so
-    validation passes inside the loop are left out.
+    `figures.Live`; it is told of the record, of each step, and of the end. A forward call that
+    gradients flow back to is a step, so validation passes inside the loop are left out.
     """
     record, others = RunRecord(batches=len(train_loader)), RunRecord(batches=len(train_loader))
     record.has_optimizer = isinstance(optimizer, torch.optim.Optimizer)

@@ -28,6 +28,13 @@ RATES = HIGH, MIDDLE, STANDARD
 RUN_FIRST = "There are no runs to draw yet: run the cell that trains at three rates first (section 7)."
 
 
+def finished(results: Any) -> Any:
+    """Return the results; raise Missing where there are none, or a run ended in its first epoch."""
+    for result in need(results, RUN_FIRST).values():
+        need(result.validation, "A run did not finish an epoch: run the cells that train again.")
+    return results
+
+
 @figure
 def summary(results: dict[Any, Result], test: list[Batch]) -> None:
     """Show the last numbers of every run in a table."""
@@ -39,7 +46,7 @@ def summary(results: dict[Any, Result], test: list[Batch]) -> None:
             f"{r.validation[-1][1]:.3f}",
             f"{rulers.loss_and_accuracy(r.model, test)[1]:.3f}",
         ]
-        for key, r in need(results, RUN_FIRST).items()
+        for key, r in finished(results).items()
     ]
     head = ["", "training loss", "validation loss", "validation accuracy", "test accuracy"]
     table(head, rows, "After the last epoch")
@@ -49,7 +56,7 @@ def summary(results: dict[Any, Result], test: list[Batch]) -> None:
 def training(results: dict[Any, Result]) -> None:
     """Show the mean training loss by epoch of all runs."""
     drawn, axes = panels(height=3.4)
-    for key, result in need(results, RUN_FIRST).items():
+    for key, result in finished(results).items():
         axes.plot(range(1, len(result.losses) + 1), result.losses, linewidth=2, **look(key))
     epochs = range(1, len(results[HIGH].losses) + 1)
     axes.set(
@@ -73,8 +80,8 @@ def training(results: dict[Any, Result]) -> None:
 
 @figure
 def steps(results: dict[Any, Result]) -> None:
-    """Show the loss of every training step, a panel for each rate, and how far it jumps in the first epoch."""
-    need(results, RUN_FIRST)
+    """Show the loss of every training step, by rate, and how far it jumps in the first epoch."""
+    finished(results)
     drawn, rows = panels(3, height=5.2, sharex=True, sharey=True)
     batches = results[HIGH].run.batches
     said = []
@@ -103,7 +110,7 @@ def steps(results: dict[Any, Result]) -> None:
 @figure
 def validation(results: dict[Any, Result]) -> None:
     """Show training against validation loss, and validation accuracy, by epoch."""
-    need(results, RUN_FIRST)
+    finished(results)
     drawn, (top, bottom) = panels(2, height=6.0, sharex=True)
     epochs = range(1, len(results[HIGH].losses) + 1)
     for rate in RATES:
@@ -128,7 +135,8 @@ def validation(results: dict[Any, Result]) -> None:
         drawn,
         "Validation loss and accuracy by epoch. "
         + " ".join(
-            f"{NAMES[key]}: loss {r.validation[0][0]:.2f} after the first epoch, {r.validation[-1][0]:.2f} after the last; "
+            f"{NAMES[key]}: loss {r.validation[0][0]:.2f} after the first epoch, "
+            f"{r.validation[-1][0]:.2f} after the last; "
             f"accuracy {r.validation[0][1]:.2f} and {r.validation[-1][1]:.2f}."
             for key, r in results.items()
         ),
@@ -137,16 +145,16 @@ def validation(results: dict[Any, Result]) -> None:
 
 @figure
 def confidence(results: dict[Any, Result], rate: float = MIDDLE) -> None:
-    """Show how sure the model is of its right and of its wrong answers, after the first and the last epoch."""
-    result = need(results, RUN_FIRST)[rate]
+    """Show how sure a model is of its right and its wrong answers, after the first and the last epoch."""
+    result = finished(results)[rate]
     batches = result.diary.validation
-    labels = np.concatenate([labels.numpy() for _, _, labels in batches])
     last = len(result.diary.weights) - 1
     drawn, pair = panels(1, 2, height=3.0, sharey=True)
     said = []
     for axes, epoch in zip(pair, (1, last)):
-        chances = rulers.positive(result.diary.model_after(epoch), batches)
-        right = (chances > 0.5) == labels
+        logits, labels = rulers.answers(result.diary.model_after(epoch), batches)
+        chances = rulers.positive(logits)
+        right = (chances > 0.5) == labels.numpy()
         sure = np.maximum(chances, 1 - chances)
         edges = np.linspace(0.5, 1, 11)
         counts = [np.histogram(sure[right == flag], edges)[0] for flag in (True, False)]

@@ -12,7 +12,7 @@ from ..lesson import data_folder, general_sentences
 from ..rulers import Array, View
 from ..running import Lab, Result
 from ..start import PARTS, redraw
-from .curves import RATES, RUN_FIRST
+from .curves import RATES, finished
 from .show import (
     COLOURS,
     GREY,
@@ -36,7 +36,7 @@ DRAWS = 3  # of random upper layers, as a control
 
 @dataclass
 class Inside:
-    """What the models' vectors were like. `by_epoch`: {rate: {ruler: one entry for each epoch, from 0 on}}."""
+    """What the models' vectors are like. by_epoch: {rate: {ruler: one entry for each epoch, from 0 on}}."""
 
     sentences: list[str]
     topics: dict[str, list[str]]
@@ -55,7 +55,7 @@ def everyday() -> dict[str, Any]:
 @figure
 def look_inside(lab: Lab, results: dict[Any, Result], tokenizer: Any) -> Inside:
     """Measure the vectors of ordinary sentences, at every rate and after every epoch."""
-    need(results, RUN_FIRST)
+    finished(results)
     topics = everyday()["topics"]
     flat = [sentence for group in topics.values() for sentence in group]
     found = Inside(general_sentences(), topics, rulers.view(lab.pretrained, tokenizer, general_sentences()))
@@ -86,7 +86,7 @@ def look_inside(lab: Lab, results: dict[Any, Result], tokenizer: Any) -> Inside:
 
 @figure
 def collapse(inside: Inside) -> None:
-    """Show, by epoch and layer, how much of the variance one direction holds and how alike sentences are."""
+    """Show, by epoch and layer, the share of variance in one direction and how alike sentences are."""
     need(inside, LOOK_FIRST)
     drawn, grid = panels(2, 2, height=5.6, sharex=True, sharey="row")
     rows = (

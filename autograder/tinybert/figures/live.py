@@ -109,4 +109,7 @@ class Live:
         """Return what the figure shows, in words."""
         loss = ", ".join(f"{mean:.2f}" for mean in means) or "none yet"
         right = ", ".join(f"{share:.2f}" for share in accuracy) or "none yet"
-        return f"Your run at learning rate 2.5e-3. Mean training loss by epoch: {loss}. Validation accuracy: {right}."
+        return (
+            f"Your run at learning rate 2.5e-3. Mean training loss by epoch: {loss}. "
+            f"Validation accuracy: {right}."
+        )

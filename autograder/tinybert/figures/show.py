@@ -74,9 +74,10 @@ def png(drawn: Figure, dpi: int = FINE) -> str:
 
 def bundle(picture: str, alt: str) -> dict[str, Any]:
     """Return what `display` takes: a page's image with its text, the plain image, and the text alone."""
-    source = f'<img style="max-width:100%" width="{PIXELS}" alt="{escape(alt)}" src="data:image/png;base64,{picture}">'
+    source = f"data:image/png;base64,{picture}"
+    page = f'<img style="max-width:100%" width="{PIXELS}" alt="{escape(alt)}" src="{source}">'
     return {
-        "data": {"text/html": source, "image/png": picture, "text/plain": alt},
+        "data": {"text/html": page, "image/png": picture, "text/plain": alt},
         "metadata": {"image/png": {"width": PIXELS, "alt": alt}},
     }
 
@@ -103,7 +104,8 @@ def table(head: list[str], rows: list[list[str]], caption: str) -> None:
         + "</tr>"
         for row in rows
     )
-    page = f"<table><caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+    head_row = f"<caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead>"
+    page = f"<table>{head_row}<tbody>{body}</tbody></table>"
     plain = "\n".join([caption, *(" | ".join(row) for row in [head, *rows])])
     display({"text/html": page, "text/plain": plain}, raw=True)
 

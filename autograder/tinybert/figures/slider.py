@@ -1,4 +1,4 @@
-"""The cloud of sentences with a slider over the epochs: a page that needs no kernel, and a picture without scripts."""
+"""The cloud of sentences with a slider over the epochs, which needs no kernel; a picture without scripts."""
 
 import json
 from html import escape
@@ -20,7 +20,8 @@ PAGE = """<div id="{name}">
 <div class="moving" hidden>
 <p><label for="{name}-epoch">Epoch <output id="{name}-now">0</output>
 <input id="{name}-epoch" type="range" min="0" max="{last}" value="0" step="1" style="width:60%"></label></p>
-<svg viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;background:white" role="img" aria-label="{alt}">
+<svg viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;background:white" role="img"
+aria-label="{alt}">
 {drawing}</svg>
 <p>{legend}</p></div></div>
 <script>(function () {{
@@ -139,8 +140,8 @@ def words(found: dict[Any, Any]) -> str:
 
     before = spread(found[RATES[0]][0])
     return (
-        "Forty everyday sentences of five topics, on the two directions in which the pre-trained model's vectors vary "
-        "most. Mean distance from their centre, before = 1: "
+        "Forty everyday sentences of five topics, on the two directions in which the pre-trained model's "
+        "vectors vary most. Mean distance from their centre, before = 1: "
         + ", ".join(f"{NAMES[rate]} {spread(found[rate][-1]) / before:.2f}" for rate in RATES[::-1])
         + "."
     )

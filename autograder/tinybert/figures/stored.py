@@ -9,7 +9,7 @@ from ..lesson import data_folder
 from ..rulers import loss_and_accuracy
 from ..running import Lab, Result
 from ..start import Batch
-from .curves import RATES, RUN_FIRST
+from .curves import RATES, finished
 from .show import COLOURS, GREY, HIGH, MIDDLE, NAMES, STANDARD, coin_toss, figure, need, panels, show
 
 SMOOTH = 12  # steps over which a range test's losses are averaged
@@ -68,8 +68,9 @@ def dial(lab: Lab, model: Any, optimizer: Any) -> None:
     lowest = middles[int(np.nanargmin(smooth))]
     show(
         drawn,
-        f"Batch loss while the learning rate grows from {rates[0]:g} to {rates[-1]:g}. The smoothed loss begins at "
-        f"{smooth[0]:.2f}, is lowest, {np.nanmin(smooth):.2f}, near a rate of {lowest:.1e}, and ends at {smooth[-1]:.2f}. "
+        f"Batch loss while the learning rate grows from {rates[0]:g} to {rates[-1]:g}. Smoothed, it begins "
+        f"at {smooth[0]:.2f}, is lowest, {np.nanmin(smooth):.2f}, near a rate of {lowest:.1e}, and ends at "
+        f"{smooth[-1]:.2f}. "
         "Marked: 2e-5 to 5e-5, usual for BERT-base, and 3e-5 to 3e-4, usual for models of this size.",
     )
 
@@ -77,7 +78,7 @@ def dial(lab: Lab, model: Any, optimizer: Any) -> None:
 @figure
 def seeds(results: dict[Any, Result], test: list[Batch]) -> None:
     """Show the test accuracy of five stored seeds at each rate, with the student's runs as stars."""
-    need(results, RUN_FIRST)
+    finished(results)
     found: dict[float, list[float]] = {}
     for run in stored()["runs"]:
         if not run["cure"] and run["threads"] == 1:

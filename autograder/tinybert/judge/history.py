@@ -11,10 +11,13 @@ HINT = "Hint 6 under TODO #2"
 TOLERANCE = 1e-4  # a running mean in float32 over a few batches stays well below
 
 
-def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None, points=3) -> list[Finding]:
+def judge_loss_history(
+    record: TrainingRecord, history: HistoryRecord | None, loop=None, points=3
+) -> list[Finding]:
     """Judge what the trials returned and printed, then the notebook's own `losses`.
 
-    loop: the findings of `judge_training_loop`, where they are known already.
+    history: None while the notebook's run is still to come; loop: the findings of `judge_training_loop`,
+    where they are known already.
     """
     if fatal := is_function(record, points) or never_trained(record, points):
         return [fatal]
@@ -45,7 +48,7 @@ def judge_loss_history(record: TrainingRecord, history: HistoryRecord, loop=None
         for finding in filter(None, (lines, found)):
             findings.setdefault(finding.rule, finding)
     # What the loop does wrong shows in the losses too, and has a check of its own.
-    if not findings and not loop and (finding := own_run(history.losses, history.run)):
+    if history and not findings and not loop and (finding := own_run(history.losses, history.run)):
         return [finding]
     return list(findings.values())
 
