@@ -11,7 +11,7 @@ ASSIGNMENT = 08_tinybert_fine_tuning
 STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 
 # Tests that start no kernel.
-QUICK = $(addprefix tests/, test_data.py test_training_loop.py test_one_verdict.py) \
+QUICK = $(addprefix tests/, test_data.py test_threads.py test_training_loop.py test_one_verdict.py) \
     $(addprefix tests/grading/, test_answers.py test_read.py test_restore.py test_score.py test_report.py test_page.py)
 
 .PHONY: demo check test lab release runs claims clean
