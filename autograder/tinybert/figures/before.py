@@ -31,7 +31,9 @@ from .show import (
 @figure
 def ask(sentences: Sequence[str], tokenizer: Any, models: dict[Any, Any]) -> None:
     """Show P(positive) of sentences as each model says it. models: by rate, or by any other name."""
-    texts = [str(sentence) for sentence in need(sentences, "Write some sentences into the list first.")]
+    if not isinstance(sentences, (list, tuple)) or not sentences:
+        raise Missing('`my_sentences` should be a list of sentences, such as ["Good.", "Not good."].')
+    texts = [str(sentence) for sentence in sentences]
     drawn, axes = panels(height=1.2 + 0.3 * len(texts))
     said = {key: rulers.positive_of(model, tokenizer, texts) for key, model in models.items()}
     axes.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
@@ -47,20 +49,18 @@ def ask(sentences: Sequence[str], tokenizer: Any, models: dict[Any, Any]) -> Non
         )
     axes.set(
         yticks=range(len(texts)),
-        yticklabels=[shorten(t, 46, placeholder=" …") for t in texts],
+        yticklabels=[shorten(t, 46, placeholder=" …").replace("$", r"\$") for t in texts],
         xlim=(-0.03, 1.03),
     )
     axes.set(xlabel="P(positive): negative review ← → positive review", ylim=(len(texts) - 0.5, -0.5))
     axes.grid(axis="y", color="#EEEEEE")
     axes.set_axisbelow(True)
-    ranges = [
-        f"{NAMES.get(key, key)}: {chances.min():.2f} to {chances.max():.2f}" for key, chances in said.items()
-    ]
+    title = "P(positive) of your sentences, at each rate"
     if len(said) > 1:
         drawn.legend(loc="outside lower center", ncols=len(said), frameon=False)
-        axes.set_title("P(positive) of your sentences, at each rate")
-    else:
-        axes.set_title(f"P(positive) of your sentences. {ranges[0]}")
+    for key, chances in said.items() if len(said) == 1 else ():
+        title = f"P(positive), {NAMES.get(key, key)}: from {chances.min():.2f} to {chances.max():.2f}"
+    drawn.suptitle(title, fontsize=11, x=0.01, ha="left")
     show(
         drawn,
         "P(positive) of your sentences. "

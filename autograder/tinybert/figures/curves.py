@@ -163,21 +163,11 @@ def confidence(results: dict[Any, Result], rate: float = MIDDLE) -> None:
         axes.axhline(0, color="black", linewidth=0.8)
         wrong = sure[~right]
         share = float((wrong > 0.95).mean()) if len(wrong) else 0.0
-        axes.set(xlabel="how sure: P of the answer given", title=f"after epoch {epoch}")
-        axes.text(
-            0.51,
-            0.97,
-            f"right: {right.sum()}",
-            transform=axes.get_xaxis_transform(),
-            va="top",
-            color="#0072B2",
-        )
-        axes.text(
-            0.51,
-            0.03,
-            f"wrong: {len(wrong)}, {share:.0%} of them\nmore than 95 % sure",
-            transform=axes.get_xaxis_transform(),
-            color="#9A6A00",
+        axes.set(xlabel="how sure: P of the answer given")
+        axes.set_title(
+            f"after epoch {epoch}: {right.sum()} right, {len(wrong)} wrong;\n"
+            f"of the wrong {share:.0%} more than 95 % sure",
+            fontsize=10,
         )
         said.append(
             f"After epoch {epoch}: {right.sum()} right, {len(wrong)} wrong; of the wrong ones {share:.0%} "

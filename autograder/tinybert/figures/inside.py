@@ -108,8 +108,8 @@ def collapse(inside: Inside) -> None:
                 values = [epoch[k] for epoch in inside.by_epoch[rate][ruler]]
                 axes.plot(range(len(values)), values, linewidth=2, **look(rate))
                 said.append(
-                    f"{ruler}, layer {UPPER[k]}, {NAMES[rate]}: {values[0]:.2f} before, {values[1]:.2f} after "
-                    f"one epoch, {values[-1]:.2f} at the end."
+                    f"{ruler}, layer {UPPER[k]}, {NAMES[rate]}: {values[0]:.2f} before, {values[1]:.2f} "
+                    f"after one epoch, {values[-1]:.2f} at the end."
                 )
             if k:
                 ends = [(inside.by_epoch[rate][ruler][-1][k], NAMES[rate], COLOURS[rate]) for rate in RATES]
