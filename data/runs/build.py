@@ -59,8 +59,8 @@ class Run:
 RUNS = [
     *(Run(seed, rate) for seed in SEEDS for rate in (HIGH, MIDDLE, STANDARD)),
     *(Run(seed, HIGH, cure) for seed in SEEDS for cure in ("warm-up", "clipping", "range")),
-    *(Run(seed, rate) for seed in SEEDS for rate in OTHER_RATES),
     *(Run(seed, MIDDLE, cure) for seed in SEEDS for cure in ("lowered", "redrawn")),
+    *(Run(seed, rate) for seed in SEEDS for rate in OTHER_RATES),
     *(Run(seed, rate, threads=2) for seed in SEEDS for rate in (HIGH, MIDDLE, STANDARD)),
 ]
 
