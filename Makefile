@@ -1,6 +1,7 @@
 # make demo: grade a sample class    make check: lint, types, quick tests
 # make lab: open the lesson          make test: every test
 # make release: the students' zip
+# make runs: train and measure what the lesson's claims rest on    make claims: see whether they hold
 PYTHON ?= python3
 BIN = .venv/bin
 # nbgrader looks for alembic on the PATH.
@@ -10,10 +11,10 @@ ASSIGNMENT = 08_tinybert_fine_tuning
 STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 
 # Tests that start no kernel.
-QUICK = $(addprefix tests/, test_data.py test_training_loop.py test_one_verdict.py) \
+QUICK = $(addprefix tests/, test_data.py test_threads.py test_training_loop.py test_one_verdict.py) \
     $(addprefix tests/grading/, test_answers.py test_read.py test_restore.py test_score.py test_report.py test_page.py)
 
-.PHONY: demo check test lab release clean
+.PHONY: demo check test lab release runs claims clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -42,6 +43,12 @@ lab: .venv/installed
 
 release: .venv/installed
 	$(BIN)/autograder release
+
+runs: .venv/installed
+	OMP_NUM_THREADS=2 $(BIN)/python data/runs/build.py
+
+claims: .venv/installed
+	$(BIN)/python data/runs/claims.py
 
 clean:
 	rm -rf .venv $(SAMPLE) release.zip

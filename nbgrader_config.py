@@ -36,6 +36,7 @@ c.GenerateAssignment.exporter_class = "autograder.grading.solution.ReleaseExport
 c.ClearSolutions.code_stub = {
     "python": 'raise NotImplementedError("Your code goes here, in place of this line.")'
 }
+c.ClearSolutions.enforce_metadata = False  # questions without points are answered in the solution, too
 c.ClearSolutions.text_stub = "*Your answer:* …"
 
 # nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, Harmless,

@@ -51,9 +51,8 @@ def pack(target: str | Path, notebooks: Path, lessons: Iterable[Lesson]) -> list
     for path in (*PACKAGE.glob("*.py"), *(path for each in lessons for path in each.release)):
         files[f"autograder/{path.relative_to(PACKAGE).as_posix()}"] = path
     for folder in {folder for each in lessons for folder in each.files}:
-        files |= {
-            f"data/{path.parent.name}/{path.name}": path for path in Path(folder).iterdir() if path.is_file()
-        }
+        found = [path for path in Path(folder).iterdir() if path.is_file() and path.suffix != ".py"]
+        files |= {f"data/{path.parent.name}/{path.name}": path for path in found}
     files |= {f"notebooks/{name}/{path.name}": path for path in notebooks.glob("*.ipynb")}
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
         archive.writestr(f"{name}/README.md", README.format(name=name))

@@ -80,7 +80,7 @@ def key(course: CourseDirectory, config: Config, judging: bool = True) -> str:
         add_folder(digest, course.format_path(step, ".", course.assignment_id), course.ignore)
     add_folder(digest, PACKAGE, ["__pycache__", "data", "course", *judges])
     for path in sorted({path for lesson in used for path in lesson.files}):
-        add_folder(digest, path, ["__pycache__", "build", "*.png", "*.md"])
+        add_folder(digest, path, ["__pycache__", "build", "*.png", "*.md", "*.py"])
     settings = sorted(item for item in os.environ.items() if item[0].startswith("LESSON_"))
     digest.update(json.dumps(settings).encode())
     besides = NO_MATTER if judging else (*NO_MATTER, "ScoreCells")

@@ -42,7 +42,7 @@ class TinyBert(Lesson):
 
     @property
     def files(self) -> list[str]:
-        return [str(data_folder() / name) for name in ("reviews", "tinybert")]
+        return [str(data_folder() / name) for name in ("reviews", "runs", "tinybert")]
 
     def examiner(self, solution: Mapping[str, str], seed: int) -> "Examiner":
         from .examiner import Examiner

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.nn import Module
 
-from ..check import check, grading
+from ..check import SEED, check, grading
 from ..evidence import Evidence
 from ..rule import Finding
 from ..verdict import Verdict
@@ -16,7 +16,10 @@ from . import judge
 from .collect import collect_optimizer, collect_training
 from .collect.training import plain
 from .lesson import POINTS
+from .names import explain_what_is_missing
 from .records import HistoryRecord, RunRecord
+
+explain_what_is_missing()
 
 
 @check
@@ -61,6 +64,13 @@ def check_loss_history(
         return Evidence(history)  # the loop's own stands in the cell of the check above
     record = collect_training(train_tinybert, seed)
     return conclude("Loss history", record, lambda: judge.judge_loss_history(record, history))
+
+
+def try_history(train_tinybert: Any) -> Verdict:
+    """Return the Verdict on what `train_tinybert` returns on small models, before the notebook's own run."""
+    record = collect_training(train_tinybert, SEED)
+    name = "Loss history"
+    return Verdict(f"{name}, before the run", POINTS[name], judge.judge_loss_history(record, None))
 
 
 def conclude(name: str, record: object, judged: Callable[[], list[Finding]]) -> Verdict | Evidence:

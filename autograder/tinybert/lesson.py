@@ -2,10 +2,13 @@
 
 import csv
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -28,9 +31,10 @@ SPLITS = {"train": 600, "validation": 400, "test": 400}  # reviews
 # The set-up freezes the embeddings and the first two encoder layers.
 FROZEN = ("bert.embeddings.", "bert.encoder.layer.0.", "bert.encoder.layer.1.")
 
-# Two settings for those who are online; without them the lesson uses what it carries.
+# Two settings, each a folder or a name on the hub; without them the lesson uses what it carries.
 CHECKPOINT = os.environ.get("LESSON_CHECKPOINT")  # e.g. huawei-noah/TinyBERT_General_4L_312D
-DATASET = os.environ.get("LESSON_DATASET")  # e.g. stanfordnlp/sst2
+DATASET = os.environ.get("LESSON_DATASET")  # e.g. stanfordnlp/sst2 or stanfordnlp/imdb
+PATIENCE = 3  # seconds for the hub to answer in
 
 
 class HubUnreachable(OSError):
@@ -68,21 +72,21 @@ def load_reviews() -> "DatasetDict":
     if DATASET is None:
         # In memory: load_dataset would leave a copy in the user's cache, shared by all notebooks.
         return DatasetDict({split: Dataset.from_list(read_reviews(split)) for split in SPLITS})
-    try:
-        hub = load_dataset(DATASET)
-    except Exception as error:
-        raise HubUnreachable("data set", DATASET, "LESSON_DATASET") from error
+    hub = _fetch("data set", DATASET, "LESSON_DATASET", load_dataset)
     if "sentence" in hub["train"].column_names:
         hub = hub.rename_column("sentence", "text")
-    hub = hub.select_columns(["text", "label"])
-    # As small as the embedded data, so that the lesson keeps its pace; a hub's test
-    # split often has no labels, so both held-out splits come from its validation data.
-    train = hub["train"].shuffle(seed=0).select(range(SPLITS["train"]))
-    held_out = hub["validation"].shuffle(seed=0)
-    hub["train"], first = train, SPLITS["validation"]
-    hub["validation"] = held_out.select(range(first))
-    hub["test"] = held_out.select(range(first, first + SPLITS["test"]))
-    return hub
+    # Both held-out splits come from one: sst2 has no labels for its test split, imdb no validation split.
+    train, held_out = (
+        hub[split].select_columns(["text", "label"]).shuffle(seed=0)
+        for split in ("train", "validation" if "validation" in hub else "test")
+    )
+    # As small as the embedded data, so that the lesson keeps its pace.
+    first, second = SPLITS["validation"], SPLITS["test"]
+    return DatasetDict(
+        train=train.select(range(SPLITS["train"])),
+        validation=held_out.select(range(first)),
+        test=held_out.select(range(first, first + second)),
+    )
 
 
 def read_reviews(split: str) -> list[dict[str, Any]]:
@@ -97,10 +101,20 @@ def general_sentences() -> list[str]:
 
 
 def load_tokenizer() -> Any:
-    """Return the tokenizer of the checkpoint. Raises HubUnreachable, as load_tinybert does."""
-    from transformers import AutoTokenizer
+    """Return the tokenizer of the checkpoint, which cuts a text at the model's number of positions.
 
-    return _from_pretrained(AutoTokenizer)
+    Raises HubUnreachable, as load_tinybert does.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    def load(name: str, **settings: Any) -> Any:
+        tokenizer = AutoTokenizer.from_pretrained(name, **settings)
+        # The original TinyBERT has no tokenizer_config.json to say where a text ends.
+        positions = AutoConfig.from_pretrained(name, **settings).max_position_embeddings
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+        return tokenizer
+
+    return _from_checkpoint(load)
 
 
 def load_tinybert() -> Any:
@@ -112,17 +126,59 @@ def load_tinybert() -> Any:
     from transformers import AutoModelForSequenceClassification
 
     # The weights are stored in half precision, which is too coarse to train in.
-    return _from_pretrained(AutoModelForSequenceClassification, num_labels=2, dtype=torch.float32)
+    load = AutoModelForSequenceClassification.from_pretrained
+    return _from_checkpoint(partial(load, num_labels=2, dtype=torch.float32))
 
 
-def _from_pretrained(factory: Any, **settings: Any) -> Any:
+def _from_checkpoint(load: Callable[..., Any]) -> Any:
     with _quiet():
         if CHECKPOINT is None:
-            return factory.from_pretrained(data_folder() / "tinybert", local_files_only=True, **settings)
+            return load(str(data_folder() / "tinybert"), local_files_only=True)
+        return _fetch("checkpoint", CHECKPOINT, "LESSON_CHECKPOINT", load)
+
+
+def _fetch(kind: str, name: str, variable: str, load: Callable[[str], Any]) -> Any:
+    """Return load(name): of a folder, of the hub, or of what was fetched earlier where the hub is silent."""
+    if os.path.isdir(name):
+        return load(name)
+    answers = _hub_answers()
+    with nullcontext() if answers else _offline():
         try:
-            return factory.from_pretrained(CHECKPOINT, **settings)
-        except (OSError, ValueError) as error:
-            raise HubUnreachable("checkpoint", CHECKPOINT, "LESSON_CHECKPOINT") from error
+            return load(name)
+        except Exception as error:
+            raise HubUnreachable(kind, name, variable) from (error if answers else None)
+
+
+def _hub_answers() -> bool:
+    """Ask the hub once: its libraries would try for up to a minute, with two lines on the screen a try."""
+    from huggingface_hub import constants, get_session
+
+    statuses = []
+
+    def ask() -> None:
+        try:
+            statuses.append(get_session().head(constants.ENDPOINT, timeout=PATIENCE).status_code)
+        except Exception:  # of the network, in many classes
+            pass
+
+    # In a thread, as looking up the hub's address knows no timeout.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return any(status < 500 for status in statuses)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Let the hub's libraries read the disk only, as HF_HUB_OFFLINE does if set before their import."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    with (
+        patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True),
+        patch.object(datasets.config, "HF_HUB_OFFLINE", True),
+    ):
+        yield
 
 
 @contextmanager

@@ -23,12 +23,14 @@ def watch(
     optimizer: Any,
     num_epochs: int,
     each_epoch: Callable[[], Any] = lambda: None,
+    picture: Any = None,
 ) -> Iterator[RunRecord]:
     """Show a progress bar over the training steps of `model` and record each step's loss.
 
     Yields the RunRecord that fills up meanwhile; `each_epoch` is called after every epoch
-    and its results are kept there. A forward call that gradients flow back to is a step, so
-    validation passes inside the loop are left out.
+    and its results are kept there. picture: what is shown in place of the bar, such as a
+    `figures.Live`; it is told of the record, of each step, and of the end. A forward call that
+    gradients flow back to is a step, so validation passes inside the loop are left out.
     """
     record, others = RunRecord(batches=len(train_loader)), RunRecord(batches=len(train_loader))
     record.has_optimizer = isinstance(optimizer, torch.optim.Optimizer)
@@ -36,10 +38,12 @@ def watch(
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
     by_nbgrader = "NBGRADER_EXECUTION" in os.environ
-    bar = tqdm(
+    bar = picture or tqdm(
         total=num_epochs * len(train_loader), unit="step", desc="training",
         disable=by_nbgrader,  # nobody watches, and a page would show it at 0 %
     )  # fmt: skip
+    if picture:
+        picture.start(record)
 
     def end_epochs() -> None:
         while len(record.each_epoch) < len(record.step_losses) // record.batches:

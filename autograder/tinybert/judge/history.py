@@ -16,11 +16,15 @@ TOLERANCE = 1e-4  # a running mean in float32 over a few batches stays well belo
 
 
 def judge_loss_history(
-    record: TrainingRecord, history: HistoryRecord, loop: list[Finding] | None = None, points: float = 3
+    record: TrainingRecord,
+    history: HistoryRecord | None,
+    loop: list[Finding] | None = None,
+    points: float = 3,
 ) -> list[Finding]:
     """Judge what the trials returned and printed, then the notebook's own `losses`.
 
-    loop: the findings of `judge_training_loop`, where they are known already.
+    history: None while the notebook's run is still to come; loop: the findings of `judge_training_loop`,
+    where they are known already.
     """
     if fatal := is_function(record, points) or never_trained(record, points):
         return [fatal]
@@ -51,7 +55,7 @@ def judge_loss_history(
         for finding in filter(None, (lines, found)):
             findings.setdefault(finding.rule, finding)
     # What the loop does wrong shows in the losses too, and has a check of its own.
-    if not findings and not loop and (own := own_run(history.losses, history.run)):
+    if history and not findings and not loop and (own := own_run(history.losses, history.run)):
         return [own]
     return list(findings.values())
 

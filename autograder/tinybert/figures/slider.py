@@ -1,0 +1,147 @@
+"""The cloud of sentences with a slider over the epochs, which needs no kernel; a picture without scripts."""
+
+import json
+from html import escape
+from typing import Any
+
+import numpy as np
+from IPython.display import display
+
+from .curves import RATES
+from .inside import LOOK_FIRST, Inside, places
+from .show import COLOURS, NAMES, bundle, figure, in_words, need, panels, png
+
+TOPICS = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
+SHAPES = "o", "s", "^", "D", "v"
+SIZE = 220  # of a panel, in units of the drawing
+
+PAGE = """<div id="{name}">
+<div class="still">{still}</div>
+<div class="moving" hidden>
+<p><label for="{name}-epoch">Epoch <output id="{name}-now">0</output>
+<input id="{name}-epoch" type="range" min="0" max="{last}" value="0" step="1" style="width:60%"></label></p>
+<svg viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;background:white" role="img"
+aria-label="{alt}">
+{drawing}</svg>
+<p>{legend}</p></div></div>
+<script>(function () {{
+const root = document.getElementById("{name}"), places = {places};
+if (!root) return;
+const slider = root.querySelector("input"), dots = [...root.querySelectorAll("circle")];
+const move = () => {{
+  root.querySelector("output").textContent = slider.value;
+  places.forEach((run, k) => run[slider.value].forEach(([x, y], i) => {{
+    const dot = dots[k * run[0].length + i];
+    dot.setAttribute("cx", x); dot.setAttribute("cy", y);
+  }}));
+}};
+slider.addEventListener("input", move);
+root.querySelector(".still").hidden = true;
+root.querySelector(".moving").hidden = false;
+move();
+}})();</script>"""
+
+
+@figure
+def cloud(inside: Inside) -> None:
+    """Show where the last layer puts everyday sentences, before and after, and in between by a slider."""
+    need(inside, LOOK_FIRST)
+    found = places(inside)
+    kinds = [k for k, group in enumerate(inside.topics.values()) for _ in group]
+    every = np.concatenate([place for run in found.values() for place in run])
+    low, high = every.min(0), every.max(0)
+    middle, reach = (low + high) / 2, 0.54 * float((high - low).max())
+    picture = still(found, kinds, list(inside.topics), middle, reach)
+    alt = words(found)
+    shown = bundle(picture, alt)
+    shown["data"]["text/html"] = page(
+        found, kinds, list(inside.topics), middle, reach, shown["data"]["text/html"], alt
+    )
+    display(shown["data"], metadata=shown["metadata"], raw=True)
+    in_words(alt)
+
+
+def still(found: dict[Any, Any], kinds: list[int], topics: list[str], middle: Any, reach: float) -> str:
+    """Return the picture: before, and after the last epoch at each rate."""
+    drawn, grid = panels(2, 2, height=6.2, sharex=True, sharey=True)
+    shown = [
+        ("before", found[RATES[0]][0]),
+        *((f"{NAMES[r]}, at the end", found[r][-1]) for r in RATES[::-1]),
+    ]
+    for axes, (name, place) in zip(grid.flat, shown):
+        for k, topic in enumerate(topics):
+            mine = place[[kind == k for kind in kinds]]
+            axes.plot(
+                mine[:, 0], mine[:, 1], SHAPES[k], color=TOPICS[k], markersize=6, alpha=0.85, label=topic
+            )
+        axes.set(
+            title=name,
+            xlim=(middle[0] - reach, middle[0] + reach),
+            ylim=(middle[1] - reach, middle[1] + reach),
+        )
+        axes.set(xticks=[], yticks=[])
+        axes.spines[["top", "right"]].set_visible(True)
+    drawn.legend(
+        *grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+    )
+    return png(drawn)
+
+
+def page(
+    found: dict[Any, Any],
+    kinds: list[int],
+    topics: list[str],
+    middle: Any,
+    reach: float,
+    picture: str,
+    alt: str,
+) -> str:
+    """Return the HTML with the slider; `picture` is what stands there where scripts are off."""
+    step = SIZE + 12
+    moving = []
+    drawing = []
+    for k, rate in enumerate(RATES[::-1]):
+        left = k * step
+        drawing.append(
+            f'<text x="{left + 4}" y="14" font-size="13" fill="{COLOURS[rate]}">{NAMES[rate]}</text>'
+            f'<rect x="{left}" y="20" width="{SIZE}" height="{SIZE}" fill="none" stroke="#595959"/>'
+        )
+        drawing += [
+            f'<circle r="4" fill="{TOPICS[kind]}" stroke="white" stroke-width=".5"/>' for kind in kinds
+        ]
+        scaled = [(place - middle) / (2 * reach) + 0.5 for place in found[rate]]
+        moving.append(
+            [
+                [[round(left + SIZE * float(x), 1), round(20 + SIZE * (1 - float(y)), 1)] for x, y in place]
+                for place in scaled
+            ]
+        )
+    legend = " ".join(
+        f'<span><span style="color:{c}">●</span> {escape(t)}</span>' for c, t in zip(TOPICS, topics)
+    )
+    return PAGE.format(
+        name=f"cloud-{abs(hash(json.dumps(moving))) % 10**8}",
+        last=len(moving[0]) - 1,
+        width=3 * step - 12,
+        height=SIZE + 22,
+        drawing="\n".join(drawing),
+        legend=legend,
+        places=json.dumps(moving, separators=(",", ":")),
+        still=picture,
+        alt=escape(alt),
+    )
+
+
+def words(found: dict[Any, Any]) -> str:
+    """Return in words how far apart the sentences are, on the plane of the figure."""
+
+    def spread(place: Any) -> float:
+        return float(np.sqrt(((place - place.mean(0)) ** 2).sum(1).mean()))
+
+    before = spread(found[RATES[0]][0])
+    return (
+        "Forty everyday sentences of five topics, on the two directions in which the pre-trained model's "
+        "vectors vary most. Mean distance from their centre, before = 1: "
+        + ", ".join(f"{NAMES[rate]} {spread(found[rate][-1]) / before:.2f}" for rate in RATES[::-1])
+        + "."
+    )

@@ -1,0 +1,173 @@
+"""Run the notebook's experiments: each from the same start, with its weights kept after every epoch."""
+
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from copy import deepcopy
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from . import rulers
+from .collect import watch
+from .collect.optimizer import copied
+from .records import RunRecord
+from .start import Batch
+
+Train = Callable[..., Any]  # the student's train_tinybert
+RANGE = 1e-6, 1e-1, 120  # of a range test: first rate, last rate, steps
+
+
+@dataclass
+class Diary:
+    """What is kept of a run, epoch by epoch; `weights` begins with those before the first step."""
+
+    model: Any
+    validation: list[Batch]
+    weights: list[dict[str, Tensor]] = field(default_factory=list)  # of what is not frozen, by name
+
+    def __post_init__(self) -> None:
+        self.keep()
+
+    def keep(self) -> None:
+        named = self.model.named_parameters()
+        self.weights.append({name: p.detach().clone() for name, p in named if p.requires_grad})
+
+    def write(self) -> tuple[float, float]:
+        """Keep the weights; return the loss and the accuracy on the validation reviews."""
+        self.keep()
+        return rulers.loss_and_accuracy(self.model, self.validation)
+
+    def model_after(self, epoch: int) -> Any:
+        """Return a copy of the model as it was after an epoch; 0: before the first."""
+        twin = deepcopy(self.model)
+        twin.load_state_dict(self.weights[epoch], strict=False)
+        return twin
+
+
+@dataclass
+class Result:
+    """A finished run: the trained model, the record of its steps, its diary."""
+
+    model: Any
+    run: RunRecord
+    diary: Diary
+
+    @property
+    def losses(self) -> list[float]:
+        """The mean training loss of each epoch."""
+        size, steps = self.run.batches, self.run.step_losses
+        return [sum(steps[k : k + size]) / size for k in range(0, len(steps) - size + 1, size)]
+
+    @property
+    def validation(self) -> list[tuple[float, float]]:
+        """Loss and accuracy on the validation reviews after each epoch."""
+        return self.run.each_epoch
+
+
+class Lab:
+    """What the notebook's experiments share: weights to start from, reviews, epochs and the seed."""
+
+    def __init__(
+        self, model: Any, train_loader: DataLoader[Batch], validation: list[Batch], epochs: int, seed: int
+    ) -> None:
+        self.pretrained = deepcopy(model)
+        self.train_loader, self.validation = train_loader, validation
+        self.epochs, self.seed = epochs, seed
+        self.met: Any = None  # the optimizer that was met last
+        self.kept: Any = None  # a copy of it, from before it took a step here
+
+    def start_again(self, model: Any, optimizer: Any) -> Diary:
+        """Give `model` its pre-trained weights and `optimizer` what TODO #1 gave it; set the seed."""
+        restore(model, self.pretrained)
+        if isinstance(optimizer, Optimizer):
+            same = {id(p): p for p in model.parameters()}
+            if optimizer is not self.met:
+                self.met, self.kept = optimizer, copied(optimizer, dict(same))
+            vars(optimizer).update(vars(copied(self.kept, same)))
+        torch.manual_seed(self.seed)
+        return Diary(model, self.validation)
+
+    def twins(self, model: Any, optimizer: Any, rate: float) -> tuple[Any, Any]:
+        """Return copies of both as they are before a run, the optimizer at another rate."""
+        twin = deepcopy(model)
+        restore(twin, self.pretrained)
+        memo = dict(zip(map(id, model.parameters()), twin.parameters()))
+        stepping = copied(self.kept if optimizer is self.met else optimizer, memo)
+        for group in stepping.param_groups:
+            group["lr"] = rate
+        return twin, stepping
+
+    def experiment(self, train: Train, model: Any, optimizer: Any) -> Result:
+        """Train `model` quietly with the student's function, from the seed on."""
+        diary = Diary(model, self.validation)
+        torch.manual_seed(self.seed)
+        with redirect_stdout(StringIO()):
+            with watch(model, self.train_loader, optimizer, self.epochs, each_epoch=diary.write) as run:
+                train(model, self.train_loader, optimizer, num_epochs=self.epochs)
+        return Result(model, run, diary)
+
+    def baseline(self, train: Train, vocabulary: int) -> Result:
+        """Train a bag of embeddings from scratch."""
+        torch.manual_seed(self.seed)
+        bag = BagOfEmbeddings(vocabulary)
+        return self.experiment(train, bag, torch.optim.Adam(bag.parameters(), lr=5e-3))
+
+    def range_test(self, model: Any, optimizer: Any) -> tuple[list[float], list[float]]:
+        """Return the rates and the losses of a short run whose rate grows from step to step."""
+        low, high, count = RANGE
+        twin, stepping = self.twins(model, optimizer, low)
+        torch.manual_seed(self.seed)
+        twin.train()
+        rates: list[float] = []
+        losses: list[float] = []
+        while len(rates) < count:
+            for input_ids, attention_mask, labels in self.train_loader:
+                rates.append(low * (high / low) ** (len(rates) / (count - 1)))
+                for group in stepping.param_groups:
+                    group["lr"] = rates[-1]
+                stepping.zero_grad()
+                loss = twin(input_ids=input_ids, attention_mask=attention_mask, labels=labels).loss
+                loss.backward()
+                stepping.step()
+                losses.append(loss.item())
+                if len(rates) == count:
+                    break
+        return rates, losses
+
+
+def restore(model: Any, pretrained: Any) -> None:
+    """Give a model's parameters the values of those of the same name in `pretrained`."""
+    before = dict(pretrained.named_parameters())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in before and before[name].shape == parameter.shape:
+                parameter.copy_(before[name])
+            parameter.grad = None
+
+
+class BagOfEmbeddings(torch.nn.Module):
+    """The baseline: the mean of learned word vectors, and a linear classifier on top."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, vocabulary: int, width: int = 64) -> None:
+        super().__init__()
+        self.embeddings = torch.nn.Embedding(vocabulary, width)
+        self.classifier = torch.nn.Linear(width, 2)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, return_dict: bool = True
+    ) -> Any:
+        mask = attention_mask[:, :, None]
+        mean = (self.embeddings(input_ids) * mask).sum(1) / mask.sum(1)
+        logits = self.classifier(mean)
+        output = SequenceClassifierOutput(
+            loss=torch.nn.functional.cross_entropy(logits, labels), logits=logits
+        )
+        return output if return_dict else output.to_tuple()
