@@ -308,9 +308,9 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
 
 @claim(
     "lowered-afterwards",
-    "A model that has collapsed, trained on at 3e-4 for ten epochs, gets at least 70 % of the test "
-    "reviews right; one direction still holds more than half of the variance of layer 3, and at most 5 % of the sentences "
-    "have their old nearest neighbour.",
+    "A model that has collapsed, trained on at 3e-4 for ten epochs, gets at least 70 % of the test reviews "
+    "right; one direction still holds more than half of the variance of layer 3, and at most 5 % of the "
+    "sentences have their old nearest neighbour.",
 )
 def _(throw: Throw) -> tuple[dict[str, float], bool]:
     run = throw.run(MIDDLE, "lowered")
