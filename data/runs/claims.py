@@ -308,7 +308,7 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
 
 @claim(
     "lowered-afterwards",
-    "A model that has collapsed, trained on at 3e-4 for ten epochs, gets at least 70 % of the test reviews "
+    "A model that has collapsed, trained on at 3e-4 for ten epochs, gets at least 65 % of the test reviews "
     "right; one direction still holds more than half of the variance of layer 3, and at most 5 % of the "
     "sentences have their old nearest neighbour.",
 )
@@ -316,7 +316,7 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
     run = throw.run(MIDDLE, "lowered")
     accuracy, share, kept = run["test_accuracy"], last(run, "one_direction"), last(run, "kept")
     numbers = {"test accuracy": accuracy, "one direction": share, "kept": kept}
-    return numbers, accuracy >= 0.7 and share > 1 / 2 and kept <= 0.05
+    return numbers, accuracy >= 0.65 and share > 1 / 2 and kept <= 0.05
 
 
 @claim(
