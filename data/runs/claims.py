@@ -243,6 +243,22 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
 
 
 @claim(
+    "threads",
+    "At 2.5e-3 the same seed comes to another training loss with two threads than with one, by over 0.01 "
+    "in some epoch; at 2e-5 in none.",
+)
+def _(throw: Throw) -> tuple[dict[str, float], bool]:
+    if throw.threads != 2:
+        raise Absent("two threads")
+    other = Throw(throw.seed, 1, throw.stored)
+    apart = {
+        rate: max(abs(a - b) for a, b in zip(*(t.run(rate)["training_loss"] for t in (throw, other))))
+        for rate in (HIGH, STANDARD)
+    }
+    return {"2.5e-3": apart[HIGH], "2e-5": apart[STANDARD]}, apart[STANDARD] < 0.01 < apart[HIGH]
+
+
+@claim(
     "gradients-remain",
     "The gradients do not vanish at 2.5e-3: their median norm in the last epoch is above 0.2.",
 )
