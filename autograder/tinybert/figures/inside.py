@@ -125,7 +125,7 @@ def collapse(inside: Inside) -> None:
 def neighbours(inside: Inside, places: tuple[int, ...] = (1, 4, 5, 10, 14)) -> None:
     """Show the nearest neighbour of some sentences, before and after, and how many of all were kept."""
     need(inside, LOOK_FIRST)
-    views: dict[Any, Any] = {
+    views: dict[Any, View] = {
         "before": inside.before,
         **{rate: inside.after[rate] for rate in (STANDARD, MIDDLE, HIGH)},
     }
