@@ -328,6 +328,15 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
     return numbers, numbers["2.5e-3"] < numbers["redrawn"] <= numbers["3e-4"]
 
 
+@claim(
+    "answers-alike",
+    "After ten epochs P(positive) of the validation reviews varies less at 2.5e-3 than at 3e-4.",
+)
+def _(throw: Throw) -> tuple[dict[str, float], bool]:
+    high, middle = (throw.run(rate)["spread"][-1] for rate in (HIGH, MIDDLE))
+    return {"2.5e-3": high, "3e-4": middle}, high < middle
+
+
 def stored() -> dict[str, Any]:
     return dict(json.loads((Path(__file__).parent / "runs.json").read_text()))
 
