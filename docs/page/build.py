@@ -97,12 +97,9 @@ def numbers(page):
         "runs": sum(map(len, page["runs"])),
         "steps": len(high[0]["steps"]),
         "alike_high": WORDS[alike(high)],
-        "alike_others": WORDS[alike(middle + standard)],
         "share_before": percent([page["before"]["share"]]),
         "share_random": percent([page["random"]]),
         "share_high": percent([run["share"][-1] for run in high]),
-        "share_first": percent([run["share"][0] for run in high]),
-        "share_others": percent([run["share"][-1] for run in middle + standard]),
         "kept_high": percent([run["kept"] for run in high]),
         "kept_standard": percent([run["kept"] for run in standard]),
         "jump_high": f"{size[HIGH]:.2f}",
@@ -112,6 +109,8 @@ def numbers(page):
         "first_standard": percent([first[STANDARD]], 2),
         "enough_high": round(1 / first[HIGH]),
         "enough_standard": f"{round(1 / first[STANDARD], -2):,.0f}",
+        "share_between": percent([run["share"][-1] for run in of[1e-3]]),
+        "test_between": percent([run["test"] for run in of[1e-3]]),
         "test_high": percent([run["test"] for run in high]),
         "test_middle": percent([run["test"] for run in middle]),
     }
@@ -128,16 +127,20 @@ def table(page):
             percent([run["kept"] for run in runs]),
             percent([run["test"] for run in runs]),
         )
-        rows.append(f'<tr><th scope="row">{rate}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        rows.append(
+            f'<tr><th scope="row">{rate}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        )
     return "\n".join(rows)
 
 
 def still(page):
-    """Return the picture that stands there without scripts: answers of all runs at the lesson's three rates."""
+    """Return the picture that stands there without scripts: the answers of all runs at three rates."""
     row, left, wide, gap, top = 22, 286, 190, 26, 40
     rates = MAIN[::-1]
     height = top + row * len(page["asked"]) + 24
-    drawn = [f'<svg viewBox="0 0 {left + 3 * (wide + gap)} {height}" role="img" aria-labelledby="still-title">']
+    drawn = [
+        f'<svg viewBox="0 0 {left + 3 * (wide + gap)} {height}" role="img" aria-labelledby="still-title">'
+    ]
     drawn.append(
         '<title id="still-title">P(positive) of twelve sentences after ten epochs at three learning rates, '
         "five runs each. At 2e-5 and 3e-4 the lines of the runs go zigzag from sentence to sentence; at "
@@ -162,7 +165,8 @@ def still(page):
 def made():
     """Return the page's text."""
     page = of_page(json.loads((ROOT / "data" / "runs" / "runs.json").read_text()))
-    template = re.sub(r"\b[\d.]+e-\d", r'<span class="nowrap">\g<0></span>', (HERE / "template.html").read_text())
+    template = (HERE / "template.html").read_text()
+    template = re.sub(r"\b[\d.]+e-\d", r'<span class="nowrap">\g<0></span>', template)
     return Template(template).substitute(
         numbers(page),
         style=(HERE / "style.css").read_text(),

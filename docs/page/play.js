@@ -18,7 +18,8 @@ const between = (numbers, show) => {
   const [low, high] = extent(numbers).map(show);
   return low === high ? low : `${low.replace("\u00a0%", "")} to ${high}`;
 };
-const words = ["none", "one", "two", "three", "four", "all"];
+const words = ["None of the five runs", "One of the five runs", "Two of the five runs", "Three of the five runs",
+  "Four of the five runs", "All five runs"];
 
 // drawing
 const draw = (parent, name, attributes = {}, text) => {
@@ -115,7 +116,7 @@ figure("answers", (svg, width) => {
       const one = same(mine) ? `Run ${now.seed + 1} says ${between(mine, two)} to everything.`
         : `Run ${now.seed + 1} answers from ${between(mine, two)}.`;
       const all = !now.epoch ? "The classifier is still random."
-        : `In ${words[equal]} of the five runs it is one answer for all twelve.`;
+        : `${words[equal]} ${equal < 2 ? "gives" : "give"} one answer to all twelve.`;
       return [`${one} ${all}`, asked.map((text, k) => `${text} ${two(mine[k])}`).join("; ")];
     },
   };
