@@ -2,6 +2,7 @@
 # make lab: open the lesson          make test: every test
 # make release: the students' zip
 # make runs: train and measure what the lesson's claims rest on    make claims: see whether they hold
+# make page: docs/index.html, the lesson's idea to play with
 PYTHON ?= python3
 BIN = .venv/bin
 # nbgrader looks for alembic on the PATH.
@@ -14,7 +15,7 @@ STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 QUICK = $(addprefix tests/, test_data.py test_threads.py test_training_loop.py test_one_verdict.py) \
     $(addprefix tests/grading/, test_answers.py test_read.py test_restore.py test_score.py test_report.py test_page.py)
 
-.PHONY: demo check test lab release runs claims clean
+.PHONY: demo check test lab release runs claims page clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -49,6 +50,9 @@ runs: .venv/installed
 
 claims: .venv/installed
 	$(BIN)/python data/runs/claims.py
+
+page: .venv/installed
+	$(BIN)/python docs/page/build.py
 
 clean:
 	rm -rf .venv $(SAMPLE) release.zip

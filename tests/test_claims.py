@@ -28,7 +28,7 @@ def test_a_claim_was_tried_with_five_seeds(claim, runs):
 
 def test_every_id_in_a_text_is_a_claims(solution):
     texts = [cell.source for cell in solution.cells]
-    texts += [path.read_text() for path in [ROOT / "README.md", *ROOT.glob("data/*/README.md")]]
+    texts += [path.read_text() for path in [ROOT / "README.md", ROOT / "docs" / "index.html", *ROOT.glob("data/*/README.md")]]
     named = {name for text in texts for name in re.findall(r"<!-- claim: ([\w-]+) -->", text)}
     known = {claim.id for claim in claims.CLAIMS}
     assert named and named <= known

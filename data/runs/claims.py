@@ -346,6 +346,17 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
     return {"test accuracy": accuracy, "one direction": share}, accuracy >= 0.7 and share < 1 / 2
 
 
+@claim(
+    "in-between",
+    "After ten epochs at 1e-3 one direction holds more than half of the variance of layer 3, and at least "
+    "70 % of the test reviews are right.",
+)
+def _(throw: Throw) -> tuple[dict[str, float], bool]:
+    run = throw.run(1e-3)
+    share, accuracy = last(run, "one_direction"), run["test_accuracy"]
+    return {"one direction": share, "test accuracy": accuracy}, share > 1 / 2 and accuracy >= 0.7
+
+
 def stored() -> dict[str, Any]:
     return dict(json.loads((Path(__file__).parent / "runs.json").read_text()))
 
