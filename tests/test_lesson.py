@@ -190,6 +190,7 @@ def test_an_unfinished_run_is_no_traceback(notebook, capsys):
     [
         (NameError("name 'lab' is not defined", name="lab"), {}, "set-up cells"),
         (NameError("name 'results' is not defined", name="results"), {"lab": 1}, "section 7"),
+        (NameError("name 'results' is not defined", name="results"), {}, "set-up cells"),
         (NameError("name 'my_own' is not defined", name="my_own"), {}, None),
         (NotImplementedError(), {"optimizer": None}, "TODO #1"),
         (NotImplementedError(), {"optimizer": 1}, "TODO #2"),

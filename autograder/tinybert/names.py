@@ -11,18 +11,21 @@ TODO_1 = "Write TODO #1 (section 4) and run its cell first."
 TODO_2 = "Write TODO #2 (section 5) and run its cell first."
 RUN = "Run the cell that trains the model first (section 6)."
 COMPARE = "Run the cell that trains at three rates first (section 7)."
+LOOK = "Run the cell that looks inside first (section 7)."
+SENTENCES = "Run the cell with your sentences first (section 2)."
 # Where the notebook's names are made.
 MADE_BY = {
     **dict.fromkeys(
         "torch np plt figures lab model tokenizer reviews train_loader validation_loader test_loader watch "
-        "SEED EPOCHS_TO_RUN HIGH MIDDLE STANDARD optimizer train_tinybert prediction my_sentences".split(),
+        "SEED EPOCHS_TO_RUN HIGH MIDDLE STANDARD optimizer train_tinybert".split(),
         SET_UP,
     ),
     "training_run": RUN,
     "losses": RUN,
     "diary": RUN,
     "results": COMPARE,
-    "inside": COMPARE,
+    "inside": LOOK,
+    "my_sentences": SENTENCES,
 }
 
 
@@ -34,7 +37,7 @@ def sentence(error: BaseException, names: dict[str, Any]) -> str | None:
     if isinstance(error, NotImplementedError):
         return TODO_1 if names.get("optimizer") is None else TODO_2
     if isinstance(error, NameError) and error.name in MADE_BY and error.name not in names:
-        return f"There is no `{error.name}` yet. {MADE_BY[error.name]}"
+        return f"There is no `{error.name}` yet. {MADE_BY[error.name] if 'lab' in names else SET_UP}"
     if "NoneType" in str(error) and names.get("model") is not None:
         if names.get("optimizer", ...) is None:
             return f"`optimizer` is None. {TODO_1}"

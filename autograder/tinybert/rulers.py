@@ -98,7 +98,7 @@ def nearest(x: Array) -> NDArray[np.intp]:
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
-    return cosines.argmax(1)
+    return np.asarray(cosines.argmax(1), np.intp)
 
 
 def neighbours_kept(before: Array, after: Array) -> float:

@@ -307,25 +307,27 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
 
 
 @claim(
-    "lower-rate-afterwards",
-    "A collapsed model trained on at 3e-4 stays worse on the test reviews than one trained at 3e-4 from "
-    "the start.",
+    "lowered-afterwards",
+    "A model that has collapsed, trained on at 3e-4 for ten epochs, gets at least 70 % of the test reviews "
+    "right; one direction still holds more than half of the variance of layer 3, and at most 5 % of the "
+    "sentences have their old nearest neighbour.",
 )
 def _(throw: Throw) -> tuple[dict[str, float], bool]:
-    after, start = throw.run(MIDDLE, "lowered"), throw.run(MIDDLE)
-    numbers = {"afterwards": after["test_accuracy"], "from the start": start["test_accuracy"]}
-    return numbers, after["test_accuracy"] < start["test_accuracy"]
+    run = throw.run(MIDDLE, "lowered")
+    accuracy, share, kept = run["test_accuracy"], last(run, "one_direction"), last(run, "kept")
+    numbers = {"test accuracy": accuracy, "one direction": share, "kept": kept}
+    return numbers, accuracy >= 0.7 and share > 1 / 2 and kept <= 0.05
 
 
 @claim(
     "redrawn-layers",
-    "With upper layers drawn at random and 3e-4, the model does better on the test reviews than after "
-    "2.5e-3, and no better than the pre-trained one at 3e-4.",
+    "With layers 2 and 3 drawn at random and 3e-4, the model gets at least 70 % of the test reviews right, "
+    "and one direction holds less than half of the variance of layer 3.",
 )
 def _(throw: Throw) -> tuple[dict[str, float], bool]:
-    names = {"redrawn": (MIDDLE, "redrawn"), "2.5e-3": (HIGH, ""), "3e-4": (MIDDLE, "")}
-    numbers = {name: throw.run(*which)["test_accuracy"] for name, which in names.items()}
-    return numbers, numbers["2.5e-3"] < numbers["redrawn"] <= numbers["3e-4"]
+    run = throw.run(MIDDLE, "redrawn")
+    accuracy, share = run["test_accuracy"], last(run, "one_direction")
+    return {"test accuracy": accuracy, "one direction": share}, accuracy >= 0.7 and share < 1 / 2
 
 
 def stored() -> dict[str, Any]:

@@ -84,7 +84,7 @@ def batch(reviews: Any, tokenizer: Any) -> None:
     rows = [found[length] for length in sorted(found)[-6:]]
     input_ids, attention_mask, _ = collate(need(rows, "No review is short enough to be drawn."), tokenizer)
     drawn, axes = panels(height=2.6)
-    axes.imshow(attention_mask, cmap="cividis", aspect="auto", vmin=-0.4, vmax=1.3)
+    axes.imshow(attention_mask.numpy(), cmap="cividis", aspect="auto", vmin=-0.4, vmax=1.3)
     for i, ids in enumerate(input_ids.tolist()):
         for j, token in enumerate(tokenizer.convert_ids_to_tokens(ids)):
             colour = "black" if attention_mask[i, j] else "#DDDDDD"

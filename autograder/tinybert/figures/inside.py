@@ -125,7 +125,10 @@ def collapse(inside: Inside) -> None:
 def neighbours(inside: Inside, places: tuple[int, ...] = (1, 4, 5, 10, 14)) -> None:
     """Show the nearest neighbour of some sentences, before and after, and how many of all were kept."""
     need(inside, LOOK_FIRST)
-    views = {"before": inside.before, **{rate: inside.after[rate] for rate in (STANDARD, MIDDLE, HIGH)}}
+    views: dict[Any, View] = {
+        "before": inside.before,
+        **{rate: inside.after[rate] for rate in (STANDARD, MIDDLE, HIGH)},
+    }
     nearest = {key: rulers.nearest(seen.sentences[-1]) for key, seen in views.items()}
     rows = [
         [inside.sentences[k], *(inside.sentences[found[k]] for found in nearest.values())] for k in places

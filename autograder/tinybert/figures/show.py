@@ -24,7 +24,7 @@ NAMES = {HIGH: "2.5e-3", MIDDLE: "3e-4", STANDARD: "2e-5", "baseline": "bag of e
 COIN_TOSS = float(np.log(2))
 WIDTH = 7.0  # inches; shown 700 pixels wide, stored twice as fine
 PIXELS, FINE, COARSE = 700, 200, 100
-STYLE = {
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "font.size": 10,
