@@ -243,6 +243,22 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
 
 
 @claim(
+    "threads",
+    "At 2.5e-3 the same seed comes to another training loss with two threads than with one, by over 0.01 "
+    "in some epoch; at 2e-5 in none.",
+)
+def _(throw: Throw) -> tuple[dict[str, float], bool]:
+    if throw.threads != 2:
+        raise Absent("two threads")
+    other = Throw(throw.seed, 1, throw.stored)
+    apart = {
+        rate: max(abs(a - b) for a, b in zip(*(t.run(rate)["training_loss"] for t in (throw, other))))
+        for rate in (HIGH, STANDARD)
+    }
+    return {"2.5e-3": apart[HIGH], "2e-5": apart[STANDARD]}, apart[STANDARD] < 0.01 < apart[HIGH]
+
+
+@claim(
     "gradients-remain",
     "The gradients do not vanish at 2.5e-3: their median norm in the last epoch is above 0.2.",
 )
@@ -308,7 +324,7 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
 
 @claim(
     "lowered-afterwards",
-    "A model that has collapsed, trained on at 3e-4 for ten epochs, gets at least 70 % of the test reviews "
+    "A model that has collapsed, trained on at 3e-4 for ten epochs, gets at least 65 % of the test reviews "
     "right; one direction still holds more than half of the variance of layer 3, and at most 5 % of the "
     "sentences have their old nearest neighbour.",
 )
@@ -316,7 +332,7 @@ def _(throw: Throw) -> tuple[dict[str, float], bool]:
     run = throw.run(MIDDLE, "lowered")
     accuracy, share, kept = run["test_accuracy"], last(run, "one_direction"), last(run, "kept")
     numbers = {"test accuracy": accuracy, "one direction": share, "kept": kept}
-    return numbers, accuracy >= 0.7 and share > 1 / 2 and kept <= 0.05
+    return numbers, accuracy >= 0.65 and share > 1 / 2 and kept <= 0.05
 
 
 @claim(

@@ -3,6 +3,7 @@
 import json
 from html import escape
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from IPython.display import display
@@ -25,7 +26,8 @@ aria-label="{alt}">
 {drawing}</svg>
 <p>{legend}</p></div></div>
 <script>(function () {{
-const root = document.getElementById("{name}"), places = {places};
+const script = document.currentScript, places = {places};
+const root = (script && script.previousElementSibling) || document.getElementById("{name}");
 if (!root) return;
 const slider = root.querySelector("input"), dots = [...root.querySelectorAll("circle")];
 const move = () => {{
@@ -54,9 +56,7 @@ def cloud(inside: Inside) -> None:
     picture = still(found, kinds, list(inside.topics), middle, reach)
     alt = words(found)
     shown = bundle(picture, alt)
-    shown["data"]["text/html"] = page(
-        found, kinds, list(inside.topics), middle, reach, shown["data"]["text/html"], alt
-    )
+    shown["data"]["text/html"] = page(found, inside.topics, middle, reach, shown["data"]["text/html"], alt)
     display(shown["data"], metadata=shown["metadata"], raw=True)
     in_words(alt)
 
@@ -88,13 +88,7 @@ def still(found: dict[Any, Any], kinds: list[int], topics: list[str], middle: An
 
 
 def page(
-    found: dict[Any, Any],
-    kinds: list[int],
-    topics: list[str],
-    middle: Any,
-    reach: float,
-    picture: str,
-    alt: str,
+    found: dict[Any, Any], topics: dict[str, list[str]], middle: Any, reach: float, picture: str, alt: str
 ) -> str:
     """Return the HTML with the slider; `picture` is what stands there where scripts are off."""
     step = SIZE + 12
@@ -107,7 +101,9 @@ def page(
             f'<rect x="{left}" y="20" width="{SIZE}" height="{SIZE}" fill="none" stroke="#595959"/>'
         )
         drawing += [
-            f'<circle r="4" fill="{TOPICS[kind]}" stroke="white" stroke-width=".5"/>' for kind in kinds
+            f'<circle r="4" fill="{colour}" stroke="white"><title>{escape(sentence)}</title></circle>'
+            for colour, group in zip(TOPICS, topics.values())
+            for sentence in group
         ]
         scaled = [(place - middle) / (2 * reach) + 0.5 for place in found[rate]]
         moving.append(
@@ -120,7 +116,7 @@ def page(
         f'<span><span style="color:{c}">●</span> {escape(t)}</span>' for c, t in zip(TOPICS, topics)
     )
     return PAGE.format(
-        name=f"cloud-{abs(hash(json.dumps(moving))) % 10**8}",
+        name=f"cloud-{crc32(json.dumps(moving).encode())}",
         last=len(moving[0]) - 1,
         width=3 * step - 12,
         height=SIZE + 22,
