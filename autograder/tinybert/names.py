@@ -12,6 +12,7 @@ TODO_2 = "Write TODO #2 (section 5) and run its cell first."
 RUN = "Run the cell that trains the model first (section 6)."
 COMPARE = "Run the cell that trains at three rates first (section 7)."
 LOOK = "Run the cell that looks inside first (section 7)."
+STOPPED = "You stopped this cell. Run it again to start anew."
 SENTENCES = "Run the cell with your sentences first (section 2)."
 # Where the notebook's names are made.
 MADE_BY = {
@@ -34,6 +35,8 @@ def sentence(error: BaseException, names: dict[str, Any]) -> str | None:
 
     names: the notebook's variables.
     """
+    if isinstance(error, KeyboardInterrupt):
+        return STOPPED
     if isinstance(error, NotImplementedError):
         return TODO_1 if names.get("optimizer") is None else TODO_2
     if isinstance(error, NameError) and error.name in MADE_BY and error.name not in names:
@@ -64,4 +67,5 @@ def explain_what_is_missing() -> None:
         else:
             shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 
-    shell.set_custom_exc((NameError, NotImplementedError, TypeError, AttributeError), shown)
+    kinds = KeyboardInterrupt, NameError, NotImplementedError, TypeError, AttributeError
+    shell.set_custom_exc(kinds, shown)

@@ -102,8 +102,9 @@ class Live:
 
     def title(self, steps: int, epochs: int) -> str:
         """Say how far the run is."""
-        done = f"{epochs} epoch{'s' * (epochs != 1)}, {steps} steps"
-        return f"Your run at 2.5e-3: {done}" + ("" if epochs >= self.epochs else f" of {self.epochs} epochs")
+        if epochs >= self.epochs:
+            return f"Your run at 2.5e-3: {epochs} epochs, {steps} steps"
+        return f"Your run at 2.5e-3: {epochs} of {self.epochs} epochs, {steps} steps"
 
     def words(self, means: list[float], accuracy: list[float]) -> str:
         """Return what the figure shows, in words."""
