@@ -34,6 +34,7 @@ CALLS = {
     "test_training_loop": "check_training_loop(train_tinybert{})",
     "test_loss_history": "check_loss_history(train_tinybert, losses, training_run{})",
 }
+CHECKS = [call.split("(")[0] for call in CALLS.values()]
 
 
 @dataclass
@@ -73,6 +74,7 @@ def shell():
     found = InteractiveShell.instance()
     for name, source in cells().items():
         if name == "todo1_optimizer":
+            found.run_cell(f"from autograder.tinybert.checks import {', '.join(CHECKS)}").raise_error()
             return found
         with capture_output():
             found.run_cell(source).raise_error()
