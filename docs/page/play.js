@@ -133,7 +133,7 @@ const distance = (places) => {
 figure("cloud", (svg, width, host) => {
   const every = [before.place, ...runs.flat().map((one) => one.place)].flat();
   const [left, right] = extent(every.map((place) => place[0])), [low, high] = extent(every.map((place) => place[1]));
-  const legend = 26, scale = (width - 20) / (right - left), height = legend + 20 + scale * (high - low);
+  const legend = 26, scale = (Math.min(width, 560) - 20) / (right - left), height = legend + 20 + scale * (high - low);
   const x = (a) => 10 + (a - left) * scale, y = (b) => legend + 10 + (high - b) * scale;
   const names = Object.keys(topics), kinds = names.flatMap((name, k) => topics[name].map(() => k));
   const sentences = Object.values(topics).flat();
