@@ -1,28 +1,29 @@
-"""Run the solution from top to bottom and store it with what it showed.
+"""Run the solution from top to bottom; store it with what it showed, and as a page to read.
 
     python solutions/execute.py
 
-Figures are stored as plain pictures: GitHub's preview shows those, and not what stands in HTML.
+In the notebook figures are stored as plain pictures: GitHub's preview shows those, and not what stands in
+HTML. The page, docs/solution.html, has the slider, and leaves out the code of figures.
 """
 
+import copy
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
+from nbconvert.exporters import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
 
 NAME = "08_tinybert_fine_tuning"
 PATH = Path(__file__).parent / NAME / f"{NAME}.ipynb"
+PAGE = Path(__file__).parents[1] / "docs" / "solution.html"
 
 
-def plain(notebook):
-    """Leave out what only a running Jupyter can show: pages where there is a picture, and progress bars."""
+def without_bars(notebook):
+    """Leave out progress bars, which only a running Jupyter can show."""
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if "image/png" in data:
-                data.pop("text/html", None)
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [
@@ -32,6 +33,28 @@ def plain(notebook):
                 and not any("widget" in kind for kind in output.get("data", {}))
             ]
     notebook.metadata.pop("widgets", None)
+    return notebook
+
+
+def plain(notebook):
+    """Return a copy whose figures are pictures and nothing else."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data.pop("text/html", None)
+    return notebook
+
+
+def page(notebook):
+    """Return the notebook as HTML that asks nothing of the network."""
+    exporter = HTMLExporter(mathjax_url="", require_js_url="")
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    folded = TagRemovePreprocessor(remove_input_tags={"figure"}, enabled=True)
+    exporter.register_preprocessor(folded, enabled=True)
+    named = {"metadata": {"name": f"Solution: {NAME}"}}
+    source, _ = exporter.from_notebook_node(copy.deepcopy(notebook), named)
+    return source.replace('href="../../', 'href="../')  # links that begin at the notebook's folder
 
 
 def main():
@@ -40,8 +63,9 @@ def main():
     with TemporaryDirectory() as folder:
         NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": folder}}).execute()
     print(f"{time.monotonic() - begun:.0f} s")
-    plain(notebook)
-    nbformat.write(notebook, PATH)
+    without_bars(notebook)
+    nbformat.write(plain(notebook), PATH)
+    PAGE.write_text(page(notebook))
 
 
 if __name__ == "__main__":

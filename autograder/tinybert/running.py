@@ -80,16 +80,17 @@ class Lab:
         self.train_loader, self.validation = train_loader, validation
         self.epochs, self.seed = epochs, seed
         self.met: Any = None  # the optimizer that was met last
-        self.kept: Any = None  # a copy of it, from before it took a step here
+        self.kept: Any = None  # a copy of it, from before its first step here
 
     def start_again(self, model: Any, optimizer: Any) -> Diary:
         """Give `model` its pre-trained weights and `optimizer` what TODO #1 gave it; set the seed."""
         restore(model, self.pretrained)
         if isinstance(optimizer, Optimizer):
             same = {id(p): p for p in model.parameters()}
-            if optimizer is not self.met:
-                self.met, self.kept = optimizer, copied(optimizer, dict(same))
-            vars(optimizer).update(vars(copied(self.kept, same)))
+            if optimizer is self.met:
+                vars(optimizer).update(vars(copy_of(self.kept, same)))
+            else:
+                self.met, self.kept = optimizer, copy_of(optimizer, same)
         torch.manual_seed(self.seed)
         return Diary(model, self.validation)
 
@@ -98,7 +99,7 @@ class Lab:
         twin = deepcopy(model)
         restore(twin, self.pretrained)
         memo = dict(zip(map(id, model.parameters()), twin.parameters()))
-        stepping = copied(self.kept if optimizer is self.met else optimizer, memo)
+        stepping = copy_of(self.kept if optimizer is self.met else optimizer, memo)
         for group in stepping.param_groups:
             group["lr"] = rate
         return twin, stepping
@@ -139,6 +140,13 @@ class Lab:
                 if len(rates) == count:
                     break
         return rates, losses
+
+
+def copy_of(optimizer: Any, memo: dict[int, Any]) -> Any:
+    """Return a copy of an optimizer and of what it remembers. memo: {id of a parameter: the copy's own}."""
+    twin = copied(optimizer, memo)
+    twin.state = deepcopy(optimizer.state, memo)
+    return twin
 
 
 def restore(model: Any, pretrained: Any) -> None:
