@@ -210,7 +210,7 @@ def step_size(lab: Lab, model: Any, optimizer: Any) -> None:
             f"{NAMES[rate]}: " + ", ".join(f"{part} {ratio:.2%}" for part, ratio in moved.items()) + "."
         )
     axes.axvline(1e-3, color=GREY, linestyle=":", linewidth=1)
-    axes.text(1.05e-3, -0.3, "0.1 %, a common rule of thumb", color=GREY, fontsize=8, va="center")
+    axes.text(1.05e-3, -0.3, "0.1%, a common rule of thumb", color=GREY, fontsize=8, va="center")
     axes.axhspan(-0.5, 2.5, color="#EEEEEE", zorder=0)
     axes.text(1.3e-4, 1, "frozen: no step", color=GREY, fontsize=9, va="center")
     axes.set(

@@ -166,12 +166,12 @@ def confidence(results: dict[Any, Result], rate: float = MIDDLE) -> None:
         axes.set(xlabel="how sure: P of the answer given")
         axes.set_title(
             f"after epoch {epoch}: {right.sum()} right, {len(wrong)} wrong;\n"
-            f"of the wrong {share:.0%} more than 95 % sure",
+            f"of the wrong {share:.0%} more than 95% sure",
             fontsize=10,
         )
         said.append(
             f"After epoch {epoch}: {right.sum()} right, {len(wrong)} wrong; of the wrong ones {share:.0%} "
-            f"with more than 95 % for the wrong answer."
+            f"with more than 95% for the wrong answer."
         )
     pair[0].set_ylabel("reviews (wrong ones downwards)")
     drawn.suptitle(f"{NAMES[rate]}: right answers (up) and wrong ones (down)", fontsize=11, x=0.02, ha="left")

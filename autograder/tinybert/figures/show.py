@@ -125,6 +125,7 @@ def coin_toss(axes: Any) -> None:
         va="bottom",
         color=GREY,
         fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},  # over a line's jumps
     )
 
 
