@@ -243,6 +243,8 @@ def test_the_slider_moves_the_sentences(student):
 
 @pytest.mark.parametrize("width", [1400, 700])
 def test_every_figure_fits_its_window(student, folder, width):
+    if width == 700:
+        student.page.keyboard.press("Control+b")  # without the list of files
     student.photograph(folder, width)
     images = student.page.locator(".jp-Notebook .jp-OutputArea img:visible")
     assert images.count() >= 15

@@ -40,7 +40,7 @@ def watch(
     by_nbgrader = "NBGRADER_EXECUTION" in os.environ
     bar = picture or tqdm(
         total=num_epochs * len(train_loader), unit="step", desc="training",
-        disable=by_nbgrader,  # nobody watches, and a page would show it at 0 %
+        leave=False, disable=by_nbgrader,  # nobody watches, and a page would show it at 0 %
     )  # fmt: skip
     if picture:
         picture.start(record)

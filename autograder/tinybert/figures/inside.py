@@ -61,7 +61,7 @@ def look_inside(lab: Lab, results: dict[Any, Result], tokenizer: Any) -> Inside:
     found = Inside(general_sentences(), topics, rulers.view(lab.pretrained, tokenizer, general_sentences()))
     centre, directions = rulers.plane(rulers.view(lab.pretrained, tokenizer, flat).sentences[-1])
     epochs = len(results[HIGH].diary.weights)
-    with tqdm(total=epochs * len(RATES), desc="looking inside", unit="epoch") as bar:
+    with tqdm(total=epochs * len(RATES), desc="looking inside", unit="epoch", leave=False) as bar:
         for rate in RATES:
             kept: dict[str, list[Any]] = {"one direction": [], "cosine": [], "place": []}
             for epoch in range(epochs):

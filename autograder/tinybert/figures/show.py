@@ -99,10 +99,11 @@ def in_words(alt: str) -> None:
 
 def table(head: list[str], rows: list[list[str]], caption: str) -> None:
     """Display a table; the first column names its rows."""
+    left = 'style="text-align:left"'  # for sentences; Jupyter sets all to the right
     names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        f'<tr><th scope="row" {left}>{escape(row[0])}</th>'
+        + "".join(f"<td {'' if cell[:1].isdigit() else left}>{escape(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
     )

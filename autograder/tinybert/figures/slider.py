@@ -113,7 +113,8 @@ def page(
             ]
         )
     legend = " ".join(
-        f'<span><span style="color:{c}">●</span> {escape(t)}</span>' for c, t in zip(TOPICS, topics)
+        f'<span style="white-space:nowrap"><span style="color:{c}">●</span> {escape(t)}</span>'
+        for c, t in zip(TOPICS, topics)
     )
     return PAGE.format(
         name=f"cloud-{crc32(json.dumps(moving).encode())}",
