@@ -48,7 +48,7 @@ def summary(results: dict[Any, Result], test: list[Batch]) -> None:
         ]
         for key, r in finished(results).items()
     ]
-    head = ["", "training loss", "validation loss", "validation accuracy", "test accuracy"]
+    head = ["run", "training loss", "validation loss", "validation accuracy", "test accuracy"]
     table(head, rows, "After the last epoch")
 
 

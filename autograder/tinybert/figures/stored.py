@@ -100,7 +100,7 @@ def seeds(results: dict[Any, Result], test: list[Batch]) -> None:
     size = stored()["reviews"]["test"]
     half = 1.96 * float(np.sqrt(0.75 * 0.25 / size))
     axes.errorbar(8e-7, 0.75, half, color="black", capsize=4)
-    axes.text(7e-7, 0.76 + half, f"how wide {size}\nreviews leave it", fontsize=8, va="bottom", ha="left")
+    axes.text(9.5e-7, 0.76 + half, f"how wide {size}\nreviews leave it", fontsize=8, va="bottom", ha="left")
     axes.set(
         xscale="log",
         xlabel="learning rate (logarithmic)",
