@@ -16,6 +16,7 @@ PARTS = {
     "pooler": "bert.pooler.",
     "classifier": "classifier.",
 }
+SEED = 3  # of the notebook
 Batch = tuple[Tensor, Tensor, Tensor]  # token ids and mask, (reviews, tokens) each, and labels, (reviews,)
 
 
@@ -45,7 +46,7 @@ def shuffled_batches(reviews: Any, tokenizer: Any, size: int) -> DataLoader[Batc
     )
 
 
-def fresh_model(seed: int) -> Any:
+def fresh_model(seed: int = SEED) -> Any:
     """Return the pre-trained TinyBERT, its lower half frozen, with a classifier drawn from the seed."""
     torch.manual_seed(seed)
     model = load_tinybert()
