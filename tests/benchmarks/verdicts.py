@@ -26,7 +26,7 @@ from catalogue import FOLDER, TESTS, Answer, catalogue
 from classes import ASSIGNMENT, ROOT
 from tqdm import tqdm
 
-SECONDS = 60  # that an answer may take
+SECONDS = 120  # that an answer may take
 RIGHT = Answer("the solution", True, "")
 CALLS = {
     "test_parameter_groups": "check_parameter_groups(optimizer, model{})",
