@@ -105,7 +105,7 @@ def ways(release):
         if kind == "prose":
             new = new_markdown_cell(content)
         elif kind == "locked":
-            cell(notebook, "fig1_ask").source += "\n\n" + content
+            cell(notebook, "ask_smooth").source += "\n\n" + content
             continue
         else:
             metadata = more[0] if kind == "text/html" and isinstance(more and more[0], dict) else {}
