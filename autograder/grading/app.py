@@ -44,7 +44,9 @@ def assignment_of(app: NbGrader) -> str:
 
     Raises InstallationFault where there is none or more than one.
     """
-    named = {*filter(None, [app.coursedir.assignment_id]), *app.extra_args} or assignments(app.coursedir)
+    named = {*filter(None, [app.coursedir.assignment_id]), *app.extra_args} or solution.assignments(
+        app.coursedir
+    )
     if len(named) > 1:
         raise InstallationFault(f"Name one assignment, not {' and '.join(sorted(named))}.")
     if not named:
@@ -53,12 +55,6 @@ def assignment_of(app: NbGrader) -> str:
             "run this from the course's folder."
         )
     return named.pop()
-
-
-def assignments(course: CourseDirectory) -> set[str]:
-    """Return the names of a course's assignments."""
-    pattern = course.format_path(course.source_directory, ".", "*")
-    return {path.parent.name for path in Path(pattern).parent.glob("*/*.ipynb")}
 
 
 class NewCourse(NbGrader):
@@ -214,7 +210,7 @@ def write_report(coursedir: CourseDirectory, assignment: str) -> tuple[Points, l
     """
     found = patiently(report.rows, coursedir, assignment)
     text = page(assignment, *found)
-    own = [f"report-{assignment}.html"] if len(assignments(coursedir)) > 1 else []
+    own = [f"report-{assignment}.html"] if len(solution.assignments(coursedir)) > 1 else []
     for name in ["report.html", *own]:
         partial = Path(".report.partial")  # never half a page
         partial.write_text(text, encoding="utf-8")

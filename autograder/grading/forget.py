@@ -7,6 +7,7 @@ from nbgrader.api import MissingEntry
 from nbgrader.coursedir import CourseDirectory
 
 from .gradebook import opened
+from .solution import assignments
 from .state import State
 from .submissions import folders
 
@@ -40,8 +41,7 @@ def forget(course: CourseDirectory, student: str) -> None:
 
 def known(course: CourseDirectory) -> list[str]:
     """Return the assignments that the course has, or that its gradebook remembers."""
-    pattern = Path(course.format_path(course.source_directory, ".", "*")).parent
-    return sorted({*graded(course), *(path.parent.name for path in pattern.glob("*/*.ipynb"))})
+    return sorted({*graded(course), *assignments(course)})
 
 
 def graded(course: CourseDirectory) -> list[str]:

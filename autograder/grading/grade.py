@@ -207,9 +207,8 @@ class Grade(Autograde):
         """Return the notebooks of a student that were graded before."""
         return sorted(Path(super()._format_dest(self.assignment, student)).glob("*.ipynb"))
 
-    def has_run(self, submission: Submission) -> Job | None:
-        """Return the Job of a submission that has run before, if only what judges it has changed since."""
-        student, ran = submission.student, self.ran(submission)
+    def has_run(self, student: str, key: str, ran: str) -> Job | None:
+        """Return the job of a submission that has run before, if only what judges it has changed since."""
         evidence = None if self.force or student not in self.recorded else self.state.kept(student, ran)
         if not evidence:
             return None
@@ -221,7 +220,7 @@ class Grade(Autograde):
         if evidence.keys() != found.keys() or any(n.metadata[KEY].get("ran") != ran for n in found.values()):
             return None
         for name, notebook in found.items():
-            notebook.metadata[KEY]["key"] = self.key(submission)
+            notebook.metadata[KEY]["key"] = key
             for cell in notebook.cells:
                 if text := evidence[name].get(grade_id(cell) or ""):
                     cell.outputs = [new_output("display_data", data={MIME_TYPE: text})]
@@ -278,12 +277,10 @@ class Grade(Autograde):
 
     def job(self, submission: Submission) -> Job:
         """Return the job of a submission."""
-        if job := self.has_run(submission):
+        # Before anything else: what follows takes files out of the submission.
+        keys = {"key": self.key(submission), "ran": self.ran(submission)}
+        if job := self.has_run(submission.student, **keys):
             return job
-        keys = {
-            "key": self.key(submission),
-            "ran": self.ran(submission),
-        }  # what follows takes files out of it
         self._sanitizing = True
         self._init_preprocessors()
         sanitized = {}

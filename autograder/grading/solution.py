@@ -178,12 +178,17 @@ def elsewhere(converter: BaseConverter, folder: str) -> CourseDirectory:
     )  # fmt: skip
 
 
+def assignments(course: CourseDirectory) -> set[str]:
+    """Return the names of a course's assignments."""
+    pattern = course.format_path(course.source_directory, ".", "*")
+    return {path.parent.name for path in Path(pattern).parent.glob("*/*.ipynb")}
+
+
 def must_exist(course: CourseDirectory) -> None:
     """Raise InstallationFault if there is no such assignment."""
     folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
     if not list(folder.glob("*.ipynb")):
-        others = sorted(path.name for path in folder.parent.glob("*") if list(path.glob("*.ipynb")))
-        near = difflib.get_close_matches(course.assignment_id, others, 1, 0)
+        near = difflib.get_close_matches(course.assignment_id, sorted(assignments(course)), 1, 0)
         raise InstallationFault(
             f"There is no assignment `{course.assignment_id}` in {course.source_directory}/"
             + (f": did you mean `{near[0]}`?" if near else ".")
