@@ -133,7 +133,7 @@ def test_a_changed_rate_or_cell_is_named(course):
     put_back = change(course, lambda notebook: notebook.metadata.autograder.update(lesson="no-such"))
     refused(course, "lesson `no-such`")
     put_back()
-    put_back = change(course, replace("model", "load_tinybert()", "load_tinybert(7)"))
+    put_back = change(course, replace("model", "fresh_model(SEED)", "fresh_model(SEED, 7)"))
     refused(course, "`model`")
     put_back()
     assert course.run("autograder", "grade")[0] == 0
