@@ -150,7 +150,8 @@ class Execute(NbGraderExecute):
             resources["metadata"]["path"] = folder
             notes["seconds"] = round(monotonic() - begun, 2)
             notes["limits"] = self.limits()
-            notes["sandbox"] = self.ask("is_locked_in", False)
+            notes["sandbox"] = bool(walls := self.ask("walls", []))
+            notes["walls"] = walls
 
     def is_shared(self, nb: NotebookNode, folder: str) -> bool:
         """Whether the notebook's set-up, and the files beside it, are those of the solution."""

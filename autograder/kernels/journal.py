@@ -16,6 +16,8 @@ from typing import Any
 from .sandbox import lies_in
 
 MOST = 20  # lines; the first say enough
+LONGEST = 300  # characters of one
+TOO_LARGE = "disk: a file as large as all of them may be"
 
 READS = {
     "open": "open",
@@ -79,10 +81,20 @@ def install(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None
         if line not in written and len(written) < MOST:
             written.add(line)
             with suppress(OSError):  # the pipe is full: what is in it says enough
-                write(pipe, (line[:300].replace("\n", " ") + "\n").encode(errors="replace"))
+                write(pipe, (line[:LONGEST].replace("\n", " ") + "\n").encode(errors="replace"))
 
     sys.addaudithook(hook)
-    signal.signal(signal.SIGXFSZ, lambda *_: note("disk: a file as large as all of them may be"))
+    signal.signal(signal.SIGXFSZ, lambda *_: note(TOO_LARGE))
+
+
+def read(lines: Sequence[str]) -> list[str]:
+    """Return the lines that `install` can have written. Whose process it is can write there, too: about
+    itself; what is no such line is left out, and that it was there is said.
+    """
+    begins = tuple(f"{what} " for table in (READS, WRITES, CALLS) for what in table.values())
+    known = [line for line in lines if line.startswith((*begins, TOO_LARGE)) and len(line) <= LONGEST]
+    forged = len(known) < len(lines) or len(known) > MOST
+    return [*dict.fromkeys(known[:MOST]), *["writing into this list of what is refused"] * forged]
 
 
 def name_of(path: object) -> str | None:

@@ -31,7 +31,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Integer, List, Unicode, default
 
 from ..lessons import installed
-from . import sandbox
+from . import journal, sandbox
 from .server import KILLED, Request
 
 SHARED = "AUTOGRADER_FORK_SERVER"  # environment variable: path of a server's socket
@@ -86,8 +86,14 @@ class WarmProvisioner(LocalProvisioner):
     processes = Bool(
         False, help="Whether a kernel may start processes; whatever it starts ends with it."
     ).tag(config=True)
+    namespaces = Bool(
+        True,
+        help="Whether a kernel gets a file system, processes and a network of its own where that can be.",
+    ).tag(config=True)
     temporary = Bool(
-        False, help="Whether the folder a kernel is started in goes when its client is gone."
+        False,
+        help="Whether the folder a kernel is started in goes when its client is gone. What a kernel in "
+        "namespaces writes there, nobody else sees.",
     ).tag(config=True)
     setup: List[Any] = List(
         help="Cells, [[name, source], ...], run once outside the sandbox: kernels are forked from there."
@@ -145,7 +151,8 @@ class WarmProvisioner(LocalProvisioner):
             return await super().launch_kernel(cmd, **kwargs)
         cwd = os.path.realpath(kwargs.get("cwd") or os.getcwd())
         home = f"{self.scratch}/home"
-        os.mkdir(home)
+        for folder in (home, f"{self.scratch}/root"):
+            os.mkdir(folder)
         request = {
             "argv": cmd[2:],
             "env": self.visible(kwargs["env"]) | {"HOME": home, "TMPDIR": home, "HF_HUB_OFFLINE": "1"},
@@ -154,11 +161,14 @@ class WarmProvisioner(LocalProvisioner):
             "limits": asdict(
                 sandbox.Limits(
                     [*self.readable, *self.files],
-                    [cwd, self.scratch],
+                    [] if self.temporary else [cwd],
+                    [home, cwd] if self.temporary else [home],
+                    self.scratch,
                     self.memory,
                     self.disk,
                     self.threads,
                     self.processes,
+                    self.namespaces,
                 )
             ),
         }
@@ -242,9 +252,9 @@ class WarmProvisioner(LocalProvisioner):
         """Return what the kernel tried and was refused, and the limits it hit, a line each."""
         return self.forked.refused() if self.forked else []
 
-    def is_locked_in(self) -> bool:
-        """Whether the kernel is in a sandbox."""
-        return self.forked is not None
+    def walls(self) -> list[str]:
+        """Return the walls of the kernel's sandbox, the outermost first; none without a sandbox."""
+        return [*["namespaces"] * self.forked.namespaces, "Landlock", "seccomp"] if self.forked else []
 
     def waits(self) -> dict[str, float]:
         """Return {number of each of the kernel's threads: seconds that it has waited for a processor}.
@@ -325,12 +335,12 @@ class ForkServer:
     def fork(self, request: Request) -> ForkedKernel | None:
         """Return a kernel, None from a template that has none. Raises RuntimeError where it died."""
         self.socket.send(json.dumps(request).encode())
-        answer, files, _, _ = socket.recv_fds(self.socket, 16, 2)
+        answer, files, _, _ = socket.recv_fds(self.socket, 32, 3)
         if answer == b"cold":
             return None
         if not answer:
             raise RuntimeError("The fork server ended while it started a kernel; see its message above.")
-        return ForkedKernel(self, *files)
+        return ForkedKernel(self, answer == b"kernel True", *files)
 
 
 class Template(ForkServer):
@@ -354,9 +364,11 @@ class ForkedKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, server: ForkServer, pidfd: int, journal: int) -> None:
-        self.server, self.pidfd, self.journal = server, pidfd, journal
-        self.said = b""
+    def __init__(self, server: ForkServer, namespaces: bool, pidfd: int, word: int, journal: int) -> None:
+        """namespaces: whether it has its own. word: the server's pipe. journal: the kernel's."""
+        self.server, self.namespaces, self.pidfd = server, namespaces, pidfd
+        self.pipes = {word: b"", journal: b""}  # and what came through them
+        self.word, self.journal = word, journal
         with open(f"/proc/self/fdinfo/{pidfd}") as info:
             self.pid = next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
 
@@ -379,27 +391,28 @@ class ForkedKernel:
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
-    def lines(self) -> list[str]:
-        """Return what its sandbox and its server have written so far."""
+    def lines(self, pipe: int) -> list[str]:
+        """Return what came through a pipe so far."""
         with suppress(BlockingIOError):
-            while len(self.said) < 2**16 and (more := os.read(self.journal, 2**16)):
-                self.said += more
-        return self.said.decode(errors="replace").splitlines()
+            while len(self.pipes[pipe]) < 2**16 and (more := os.read(pipe, 2**16)):
+                self.pipes[pipe] += more
+        return self.pipes[pipe].decode(errors="replace").splitlines()
 
     def refused(self) -> list[str]:
         """Return what its sandbox refused, and the limits it hit."""
-        return [line for line in self.lines() if line != KILLED]
+        said = [line for line in self.lines(self.word) if line != KILLED]
+        return said + journal.read(self.lines(self.journal))
 
     def lost(self) -> bool:
         """Whether it was killed from outside, alone or with its server."""
         if self.poll() is None:
             return False
         for _ in range(20):  # the server looks four times a second
-            if KILLED in self.lines() or not self.server.alive():
+            if KILLED in self.lines(self.word) or not self.server.alive():
                 return True
             time.sleep(0.05)
         return False
 
     def __del__(self) -> None:
-        os.close(self.pidfd)
-        os.close(self.journal)
+        for number in (self.pidfd, *self.pipes):
+            os.close(number)

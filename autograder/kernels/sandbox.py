@@ -1,8 +1,8 @@
 """Lock the calling process in, with features of the Linux kernel that need no root.
 
-Files: Landlock (https://docs.kernel.org/userspace-api/landlock.html). Sockets, processes, signals
-and calls that only an administrator needs: a seccomp filter (seccomp(2)). Memory: setrlimit(2).
-All of it holds for good: neither the process nor what it starts can take any of it back.
+Files: Landlock (https://docs.kernel.org/userspace-api/landlock.html). System calls: a seccomp filter that
+knows what is allowed (seccomp(2)). Memory: setrlimit(2). All of it holds for good: neither the process nor
+what it starts can take any of it back. `namespaces` is the wall before these, where the system gives it.
 """
 
 import ctypes
@@ -21,10 +21,6 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 DEEPEST = 2000  # characters of a path; from 4096 on it could not be looked into
 CLONE_THREAD = 0x10000
-SIGNAL_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: a signal when a file is ready
-FILE_FLAGS = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR: work on what may be read
-UNKNOWN = -1  # the number of a system call that this processor or libseccomp does not have
-SIGNAL_SCOPE = 6  # Landlock's version that keeps signals in, Linux 6.12
 OLDEST_LANDLOCK = 3  # Linux 6.2; before it, files that may not be written could be truncated
 
 # What Python, torch and matplotlib read of the system; not the whole of /etc, /proc or /sys.
@@ -37,28 +33,53 @@ SYSTEM = (
 # A wheel's copy of the course, solutions included, lies among the libraries.
 HIDDEN = str(Path(__file__).parent.parent / "course")
 
-NO_PROCESS = ("fork", "vfork", "execve", "execveat")
-# Signals to others, their memory, and ways round this filter (io_uring does I/O without calls).
-NO_OTHERS = (
-    "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_send_signal", "pidfd_getfd",
-    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "perf_event_open", "bpf",
-    "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "keyctl", "add_key",
-    "request_key", "setpriority", "sched_setattr", "sched_setparam",
-    "sched_setaffinity", "ioprio_set", "inotify_add_watch",
+# What Python, torch, matplotlib, IPython and ZeroMQ call.
+ALLOWED = (
+    # files
+    "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2",
+    "open", "openat", "openat2", "creat", "lseek", "stat", "fstat", "lstat", "newfstatat", "statx", "access",
+    "faccessat", "faccessat2", "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir",
+    "fchdir", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2", "link",
+    "linkat", "symlink", "symlinkat", "truncate", "ftruncate", "fallocate", "fsync", "fdatasync", "flock",
+    "dup", "pipe", "pipe2", "umask", "statfs", "fstatfs", "fadvise64", "sendfile", "copy_file_range",
+    "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr",
+    # memory
+    "mmap", "munmap", "mprotect", "mremap", "brk", "madvise", "msync", "mlock", "munlock", "get_mempolicy",
+    "membarrier",
+    # itself
+    "getpid", "gettid", "getppid", "getpgrp", "getuid", "geteuid", "getgid", "getegid", "getresuid",
+    "getresgid", "getgroups", "getrlimit", "getrusage", "getpriority", "times", "sysinfo", "uname", "getcpu",
+    "sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_get_priority_max",
+    "sched_get_priority_min", "capget", "arch_prctl", "getrandom", "exit", "exit_group",
+    # threads and signals
+    "futex", "futex_waitv", "set_robust_list", "get_robust_list", "rseq", "set_tid_address", "rt_sigaction",
+    "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait", "rt_sigsuspend", "sigaltstack",
+    "restart_syscall", "pause", "alarm", "getitimer", "setitimer",
+    # time and waiting
+    "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time", "timerfd_create",
+    "timerfd_settime", "timerfd_gettime", "poll", "ppoll", "select", "pselect6", "epoll_create",
+    "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2",
+    # the sockets that it has: no new ones, and none that leads elsewhere
+    "accept", "accept4", "getsockname", "getpeername", "getsockopt", "setsockopt", "shutdown", "recvfrom",
+    "recvmsg", "sendmsg",
 )  # fmt: skip
-# Sockets: the kernel's own are bound by the time this holds. Memory that no limit counts.
-NO_CHANNELS = (
-    "socket", "connect", "bind", "listen", "memfd_create", "memfd_secret", "shmget", "shmat", "msgget",
-    "semget", "mq_open", "setrlimit",
-)  # fmt: skip
-# For those who grade as root.
-NO_ADMINISTRATION = (
-    "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
-    "fsconfig", "fsmount", "mount_setattr", "open_by_handle_at", "name_to_handle_at", "mknod", "mknodat",
-    "swapon", "swapoff", "reboot", "sethostname", "setdomainname", "init_module", "finit_module",
-    "delete_module", "kexec_load", "kexec_file_load", "settimeofday", "clock_settime", "clock_adjtime",
-    "adjtimex", "acct", "quotactl", "syslog", "iopl", "ioperm", "fanotify_init", "vhangup",
-)  # fmt: skip
+PROCESSES = ("fork", "vfork", "clone", "execve", "execveat", "wait4", "waitid", "setsid", "setpgid")
+# By call: the place of an argument, and the values that it may have, in the 32 bits that the kernel looks at.
+# fcntl: copies, flags, locks and the size of a pipe; no leases and no signals. ioctl: terminal or not, bytes
+# that wait, blocking, closing on exec. prctl: names. socketpair: streams, which can be sent to nobody else.
+CHOSEN: dict[str, tuple[int, tuple[int, ...]]] = {
+    "fcntl": (1, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)),
+    "ioctl": (1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
+    "prctl": (0, (3, 15, 16, 21, 23, 39, 0x53564D41)),
+    "prlimit64": (2, (0,)),
+    "sched_setscheduler": (1, (0,)),  # ZeroMQ sets a thread to what it is
+    "sendto": (4, (0,)),  # to nobody but the other end
+    "getpgid": (0, (0,)),
+    "getsid": (0, (0,)),
+}
+SOCKET_TYPES = 0xF  # the rest are flags
+NEW_CALLS = range(424, 520)  # their numbers, from Linux 5.1 on: the C library asks for older ones instead
+
 # Landlock does not know these. They answer "done": shutil.copy and others call them in passing.
 PRETEND = (
     "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "utime", "utimes", "utimensat",
@@ -73,10 +94,13 @@ class Limits:
 
     readable: list[str]  # files and folders beside those of the system and of Python
     writable: list[str]  # folders
+    private: list[str]  # folders that are its own: what it writes there need not be there afterwards
+    sockets: str  # the folder where it may make files until it is sealed, a folder `root` in it
     memory: int  # bytes, beyond what the process has when it is locked in
-    disk: int  # bytes in the writable folders together, and in any one file
+    disk: int  # bytes in the writable and private folders together, and in any one file
     threads: int
     processes: bool  # whether it may start any
+    namespaces: bool  # whether it is to have namespaces of its own, where the system gives them
 
 
 def missing() -> str | None:
@@ -96,7 +120,13 @@ def missing() -> str | None:
 def may_read(limits: Limits) -> list[str]:
     """Return the paths that exist of those the process may read."""
     python = [sys.prefix, sys.base_prefix]
-    return [path for path in (*SYSTEM, *python, *limits.readable, *limits.writable) if os.path.exists(path)]
+    paths = *SYSTEM, *python, *limits.readable, *may_write(limits)
+    return [path for path in paths if os.path.exists(path)]
+
+
+def may_write(limits: Limits) -> list[str]:
+    """Return the folders that the process may write to."""
+    return [*limits.writable, *limits.private, limits.sockets]
 
 
 def beside(hidden: str, path: str) -> Iterator[str]:
@@ -131,7 +161,7 @@ def restrict(limits: Limits) -> None:
             ruleset.allow_path(path, AccessFS.READ_DIR) if os.path.isdir(path) else None
             for part in beside(HIDDEN, path):
                 ruleset.allow_path(part, read if os.path.isdir(part) else read & ~AccessFS.READ_DIR)
-        for path in limits.writable:
+        for path in may_write(limits):
             ruleset.allow_path(path, everything & ~devices)
         for device in ("/dev/null", "/dev/zero", "/dev/full"):
             ruleset.allow_path(device, AccessFS.READ_FILE | AccessFS.WRITE_FILE)
@@ -158,39 +188,57 @@ def die_with_parent() -> None:
         os._exit(0)
 
 
-def seal(limits: Limits) -> None:
-    """Lock away system calls, for all threads. Call it when every socket is bound."""
-    import landlockpy
-    import pyseccomp
-    from pyseccomp import ALLOW, EQ, ERRNO, KILL_PROCESS, MASKED_EQ, NE, Arg
+def seal(limits: Limits, kept: int) -> None:
+    """Lock away system calls, for all threads. Call it when every socket is bound.
 
-    refuse, myself = ERRNO(errno.EPERM), os.getpid()
-    rules: list[tuple[int, str | int, *tuple[Arg, ...]]] = []
-    rules += [(refuse, name) for name in (*NO_OTHERS, *NO_CHANNELS, *NO_ADMINISTRATION)]
+    kept: a descriptor that stays open whatever the process does.
+    """
+    import pyseccomp
+    from pyseccomp import ALLOW, EQ, ERRNO, KILL_PROCESS, MASKED_EQ, Arg
+
+    def is_one_of(place: int, *values: int, mask: int = 2**32 - 1) -> list[Arg]:
+        return [Arg(place, MASKED_EQ, mask, value) for value in values]
+
+    def is_not(place: int, value: int) -> list[Arg]:
+        # A filter compares all 64 bits, the kernel looks at 32: so bit by bit.
+        return [Arg(place, MASKED_EQ, 1 << bit, ~value & 1 << bit) for bit in range(32)]
+
+    myself = os.getpid()
+    rules: list[tuple[int, str | int, *tuple[Arg, ...]]] = [(ALLOW, name) for name in ALLOWED]
+    for name, (place, values) in CHOSEN.items():
+        rules += [(ALLOW, name, value) for value in is_one_of(place, *values)]
+    domain, (kind,) = Arg(0, EQ, 1), is_one_of(1, 1, mask=SOCKET_TYPES)  # Unix, stream
+    rules += [(ALLOW, "socketpair", domain, kind)]
+    for name, place in (("close", 0), ("dup2", 1), ("dup3", 1)):
+        rules += [(ALLOW, name, bit) for bit in is_not(place, kept)]
+    # Signals to itself, but SIGKILL: whoever ended by it was killed from outside, and is worth another try.
+    for name, place in (("kill", 1), ("tgkill", 2)):
+        anybody = limits.processes and limits.namespaces  # there are only its own
+        to = [] if anybody else is_one_of(0, myself)
+        rules += [(ALLOW, name, *to, bit) for bit in is_not(place, signal.SIGKILL)]
+    if limits.processes:
+        rules += [(ALLOW, name) for name in PROCESSES]
+    else:
+        rules += [(ALLOW, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, CLONE_THREAD))]
     rules += [(ERRNO(0), name) for name in PRETEND]
-    rules += [(refuse, "prlimit64", Arg(2, NE, 0)), (refuse, "prctl", Arg(0, EQ, PR_SET_PDEATHSIG))]
-    # ZeroMQ starts a thread for large messages and sets it to what it is, SCHED_OTHER.
-    rules += [(refuse, "sched_setscheduler", Arg(1, NE, 0))]
-    rules += [(refuse, "fcntl", Arg(1, EQ, command)) for command in SIGNAL_OWNER]
-    rules += [(refuse, "ioctl", Arg(1, EQ, command)) for command in FILE_FLAGS]
-    if not limits.processes:
-        rules += [(refuse, name) for name in NO_PROCESS]
-        rules += [(refuse, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, 0))]
-        # Its flags are out of a filter's sight; the C library then takes clone.
-        rules += [(ERRNO(errno.ENOSYS), "clone3")]
-    # So that whoever ended by it was killed from outside, and is worth another try.
-    rules += [(refuse, "kill", Arg(0, EQ, myself), Arg(1, EQ, signal.SIGKILL))]
-    rules += [(refuse, "tgkill", Arg(0, EQ, myself), Arg(2, EQ, signal.SIGKILL))]
-    if not limits.processes or landlockpy.abi_version() < SIGNAL_SCOPE:
-        rules += [(refuse, call, Arg(0, NE, myself)) for call in ("kill", "tgkill")]
-    seccomp = pyseccomp.SyscallFilter(ALLOW)
+    known = {number_of(name) for _, name, *_ in rules}
+    rules += [(ERRNO(errno.ENOSYS), number) for number in NEW_CALLS if number not in known]
+    seccomp = pyseccomp.SyscallFilter(ERRNO(errno.EPERM))
     seccomp.set_attr(pyseccomp.Attr.CTL_TSYNC, 1)  # for all threads
+    seccomp.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a tree in place of a list
     seccomp.set_attr(pyseccomp.Attr.ACT_BADARCH, KILL_PROCESS)  # calls by 32-bit numbers
-    for action, call, *arguments in rules:
-        number = call if isinstance(call, int) else pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, call)
-        if number != UNKNOWN:
+    for action, named, *arguments in rules:
+        if (number := number_of(named)) >= 0:
             seccomp.add_rule(action, number, *arguments)
     seccomp.load()
+
+
+def number_of(name: str | int) -> int:
+    """Return the number of a system call, negative where this processor or libseccomp does not have it."""
+    import pyseccomp
+
+    known = isinstance(name, int)
+    return int(name) if known else pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
 
 
 def content(

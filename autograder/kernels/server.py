@@ -3,8 +3,9 @@
     python -P -m autograder.kernels.server MODULE ...   with a listening socket as stdin
 
 A client connects, and sends requests: JSON objects {argv, env, cwd, limits, temporary}. The answer is a
-pidfd of the new kernel and the end of a pipe that tells what its sandbox refused. The server keeps an eye
-on its kernels. When a client is gone its kernels are killed, with the last client the server ends.
+pidfd of the new kernel and the ends of two pipes: one tells what the kernel's sandbox refused, and the
+kernel itself writes there; the other is the server's own. The server keeps an eye on its kernels. When a
+client is gone its kernels are killed, with the last client the server ends.
 
 A request {cells, env, cwd, seconds} asks for kernels in which cells have been run already: see `template`.
 The answer is the path of a socket where another process takes requests as this one does, and a file in
@@ -26,20 +27,21 @@ import time
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import journal, sandbox, template
+from . import journal, namespaces, sandbox, template
+from .namespaces import MOST_FILES
 from .sandbox import Limits
 from .template import Prepared
 
 KILLED = "killed: from outside"
 PR_SET_CHILD_SUBREAPER = 36
 WATCH = 0.25  # seconds between looks at what the kernels use
-MOST_FILES = 10_000
 
 Request = dict[str, Any]  # as above
 
@@ -57,6 +59,7 @@ def main(modules: Iterable[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the client
     listener = socket.socket(fileno=os.dup(0))
     folder = os.path.dirname(listener.getsockname())
+    no_namespaces()  # known to all that is forked from here
     serve(listener, folder)
     sandbox.remove(folder)
 
@@ -93,7 +96,7 @@ def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared
         orphans = reap(kernels, templates)
         if (begun := time.monotonic()) > next_look:
             for pid, kernel in kernels.items():
-                if excess := over(pid, kernel):
+                if excess := over(kernel):
                     kernel.say(excess)
                     os.kill(pid, signal.SIGKILL)
             # A folder may hold so much that looking would be all that is done.
@@ -113,7 +116,8 @@ class Kernel:
     """A kernel that runs."""
 
     client: socket.socket
-    pipe: int  # what is written there, the client can read
+    pid: int  # the process that looks are at: in namespaces of its own, a child of the server's child
+    pipe: int  # the server's own: what is written there, the client can read
     limits: Limits
     temporary: list[str]  # folders that go with it
     at_start: tuple[int, int]  # bytes and files in its writable folders
@@ -174,17 +178,39 @@ def answer(client: socket.socket, request: Request, kernels: Kernels, prepared: 
         client.send(b"cold")
         return
     limits, temporary = Limits(**request.pop("limits")), request.pop("temporary")
-    read, write = os.pipe2(os.O_NONBLOCK)
-    at_start = sandbox.content(limits.writable)[:2]
-    pid = os.fork()
-    if pid == 0:
-        become_kernel(**request, limits=limits, pipe=write, prepared=prepared)
-    kernels[pid] = Kernel(client, write, limits, temporary, at_start)
-    kernel = os.pidfd_open(pid)
+    limits = replace(limits, namespaces=limits.namespaces and no_namespaces() is None)
+    says, word = os.pipe2(os.O_NONBLOCK)
+    noted, note = os.pipe2(os.O_NONBLOCK)
+    born, birth = os.pipe()
+    at_start = sandbox.content(looked_at(limits))[:2]
+    child = os.fork()
+    if child == 0:
+        kernels.clear()  # nothing of theirs is this one's
+        become_kernel(**request, limits=limits, pipe=note, birth=birth, prepared=prepared)
+    os.close(note)
+    os.close(birth)
+    with open(born, "rb") as pipe:
+        pid = int(pipe.read() or child)
+    kernels[child] = Kernel(client, pid, word, limits, temporary, at_start)
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:  # it has ended at once
+        handle = os.pidfd_open(child)
     with suppress(OSError):  # it is gone: the next look at it will tell
-        socket.send_fds(client, [b"kernel"], [kernel, read])
-    os.close(kernel)
-    os.close(read)
+        socket.send_fds(client, [f"kernel {limits.namespaces}".encode()], [handle, says, noted])
+    for end in (handle, says, noted):
+        os.close(end)
+
+
+@cache
+def no_namespaces() -> str | None:
+    """Return why kernels get no namespaces of their own, None if they do."""
+    return namespaces.refused()
+
+
+def looked_at(limits: Limits) -> list[str]:
+    """Return the folders whose size only looks can keep within limits."""
+    return limits.writable if limits.namespaces else sandbox.may_write(limits)
 
 
 def reap(kernels: Kernels, templates: Templates) -> set[int]:
@@ -209,18 +235,18 @@ def reap(kernels: Kernels, templates: Templates) -> set[int]:
     return orphans  # they are buried the next time
 
 
-def over(pid: int, kernel: Kernel) -> str | None:
+def over(kernel: Kernel) -> str | None:
     """Name the limit, of those that the system does not enforce, that the process is over; or None."""
     limits = kernel.limits
     most_bytes, most_files = kernel.at_start[0] + limits.disk, kernel.at_start[1] + MOST_FILES
-    size, files, too_deep = sandbox.content(limits.writable, most_bytes, most_files)
+    size, files, too_deep = sandbox.content(looked_at(limits), most_bytes, most_files)
     if too_deep:
         return "disk: folders too deep"
-    if size + unnamed(pid) > most_bytes or files > most_files:
+    if size + unnamed(kernel.pid) > most_bytes or files > most_files:
         return f"disk: over {limits.disk // 2**20} MB or {MOST_FILES} files"
     with suppress(OSError, IndexError, ValueError):
         # After the name, which may hold anything in brackets, the 18th field counts threads.
-        threads = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
+        threads = int(Path(f"/proc/{kernel.pid}/stat").read_text().rpartition(")")[2].split()[17])
         if threads > limits.threads:
             return f"threads: over {limits.threads}"
     return None
@@ -238,12 +264,25 @@ def unnamed(pid: int) -> int:
 
 
 def become_kernel(
-    argv: list[str], env: dict[str, str], cwd: str, limits: Limits, pipe: int, prepared: Prepared | None
+    argv: list[str],
+    env: dict[str, str],
+    cwd: str,
+    limits: Limits,
+    pipe: int,
+    birth: int,
+    prepared: Prepared | None,
 ) -> NoReturn:
-    """Turn this fresh fork into the kernel that `argv` describes, as if it had been started cold."""
+    """Turn this fresh fork into the kernel that `argv` describes, as if it had been started cold.
+
+    pipe: for what its sandbox refuses. birth: for its number, if that is another process's then.
+    """
+    silence(pipe, birth)
+    if limits.namespaces:
+        namespaces.enter(lambda pid: tell(pid, birth))
+        namespaces.build(limits, sandbox.may_read(limits))
+    os.close(birth)
     os.setsid()  # signals to its process group reach the kernel and what it starts, nobody else
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    silence(pipe)
     os.environ.clear()
     os.environ.update(env)
     tempfile.tempdir = None  # found out by the server, from its own environment
@@ -262,8 +301,10 @@ def become_kernel(
             prepared.hand_over(app)
         if not limits.processes:
             app.shell.system = app.shell.getoutput = refuse_command
-        sandbox.seal(limits)
-        journal.install(pipe, sandbox.may_read(limits), limits.writable)
+        if limits.namespaces:
+            namespaces.make_read_only(limits.sockets)
+        sandbox.seal(limits, pipe)
+        journal.install(pipe, sandbox.may_read(limits), sandbox.may_write(limits))
         app.start()
     except Exception:
         os.write(pipe, traceback.format_exc()[-2000:].encode())
@@ -272,6 +313,12 @@ def become_kernel(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def tell(pid: int, birth: int) -> None:
+    """Tell the server the number of the kernel's process."""
+    os.write(birth, str(pid).encode())
+    os.closerange(3, 2**16)
 
 
 def silence(*keep: int) -> None:
