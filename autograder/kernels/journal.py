@@ -15,8 +15,9 @@ from typing import Any
 
 from .sandbox import lies_in
 
-MOST = 20  # lines; the first say enough
+WRITTEN, MOST = 200, 20  # lines that a process writes, and that somebody reads: the first say enough
 LONGEST = 300  # characters of one
+START = "start: "  # of the kernel, which failed
 TOO_LARGE = "disk: a file as large as all of them may be"
 
 READS = {
@@ -57,6 +58,11 @@ CALLS = {
     "ctypes.dlopen": "C library",
     "ctypes.dlsym": "C function",
 }
+READING = {f"{what} " for what in READS.values()}
+KINDS = sorted(
+    {f"{what} " for table in (READS, WRITES, CALLS) for what in table.values()} | {TOO_LARGE, START}
+)
+KINDS.reverse()  # "open for writing" before "open"
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -74,11 +80,10 @@ def install(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None
             for path in arguments[:2]:
                 name = name_of(path)
                 if name and not lies_in(name, writable if writes else readable):
-                    if writes or os.path.exists(name):
-                        note(f"{(WRITES if writes else READS)[event]} {name}")
+                    note(f"{(WRITES if writes else READS)[event]} {name}")
 
     def note(line: str, write: Callable[[int, bytes], int] = os.write) -> None:
-        if line not in written and len(written) < MOST:
+        if line not in written and len(written) < WRITTEN:
             written.add(line)
             with suppress(OSError):  # the pipe is full: what is in it says enough
                 write(pipe, (line[:LONGEST].replace("\n", " ") + "\n").encode(errors="replace"))
@@ -88,13 +93,20 @@ def install(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None
 
 
 def read(lines: Sequence[str]) -> list[str]:
-    """Return the lines that `install` can have written. Whose process it is can write there, too: about
-    itself; what is no such line is left out, and that it was there is said.
+    """Return the lines that say something, of those that `install` can have written.
+
+    To be called outside of the sandbox, where one sees what is there: to look for a file that is not, as
+    imports do, says nothing. Whose process it is can write lines, too, about itself; what is no such line
+    is left out, and it is said that there was one.
     """
-    begins = tuple(f"{what} " for table in (READS, WRITES, CALLS) for what in table.values())
-    known = [line for line in lines if line.startswith((*begins, TOO_LARGE)) and len(line) <= LONGEST]
-    forged = len(known) < len(lines) or len(known) > MOST
-    return [*dict.fromkeys(known[:MOST]), *["writing into this list of what is refused"] * forged]
+    found: list[str] = []
+    forged = False
+    for line in lines:
+        kind = next((kind for kind in KINDS if line.startswith(kind)), None)
+        forged |= kind is None or len(line) > LONGEST
+        if kind and len(line) <= LONGEST and (kind not in READING or os.path.exists(line.removeprefix(kind))):
+            found.append(line)
+    return [*dict.fromkeys(found)][:MOST] + ["writing into this list of what is refused"] * forged
 
 
 def name_of(path: object) -> str | None:

@@ -84,6 +84,7 @@ def enter(born: Callable[[int], None]) -> None:
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    sandbox.die_with_parent()  # not before: new rights make the system forget it
     read, write = os.pipe()
     child = os.fork()
     if child:
@@ -120,7 +121,9 @@ def build(limits: Limits, readable: Iterable[str]) -> None:
     own = set(sandbox.may_write(limits))
     for path in sorted(set(readable) - own, key=len):
         real = os.path.realpath(path)
-        if not real.startswith("/proc/") and not sandbox.lies_in(real, taken):
+        if path.startswith("/proc/"):  # it comes whole, below
+            continue
+        if not sandbox.lies_in(real, taken):
             bind(real, root)
             make_read_only(root + real, recursive=True)
             taken.append(real)

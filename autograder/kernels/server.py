@@ -24,7 +24,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -277,22 +276,22 @@ def become_kernel(
     pipe: for what its sandbox refuses. birth: for its number, if that is another process's then.
     """
     silence(pipe, birth)
-    if limits.namespaces:
-        namespaces.enter(lambda pid: tell(pid, birth))
-        namespaces.build(limits, sandbox.may_read(limits))
-    os.close(birth)
-    os.setsid()  # signals to its process group reach the kernel and what it starts, nobody else
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.clear()
-    os.environ.update(env)
-    tempfile.tempdir = None  # found out by the server, from its own environment
-    os.chdir(cwd)
-    if prepared is None:
-        template.reseed()
-    sys.argv = argv
-    from ipykernel.kernelapp import IPKernelApp
-
     try:
+        if limits.namespaces:
+            namespaces.enter(lambda pid: tell(pid, birth, pipe))
+            namespaces.build(limits, sandbox.may_read(limits))
+        os.close(birth)
+        os.setsid()  # signals to its process group reach the kernel and what it starts, nobody else
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(env)
+        tempfile.tempdir = None  # found out by the server, from its own environment
+        os.chdir(cwd)
+        if prepared is None:
+            template.reseed()
+        sys.argv = argv
+        from ipykernel.kernelapp import IPKernelApp
+
         app: Any = IPKernelApp.instance()
         sandbox.restrict(limits)
         app.initialize(argv[1:])
@@ -306,8 +305,8 @@ def become_kernel(
         sandbox.seal(limits, pipe)
         journal.install(pipe, sandbox.may_read(limits), sandbox.may_write(limits))
         app.start()
-    except Exception:
-        os.write(pipe, traceback.format_exc()[-2000:].encode())
+    except Exception as error:
+        os.write(pipe, f"{journal.START}{type(error).__name__}: {error}"[: journal.LONGEST].encode())
     finally:
         # Unloading every library takes seconds, and the memory is the server's anyway.
         sys.stdout.flush()
@@ -315,10 +314,11 @@ def become_kernel(
         os._exit(0)
 
 
-def tell(pid: int, birth: int) -> None:
-    """Tell the server the number of the kernel's process."""
+def tell(pid: int, birth: int, pipe: int) -> None:
+    """Tell the server the number of the kernel's process; leave both descriptors to that."""
     os.write(birth, str(pid).encode())
-    os.closerange(3, 2**16)
+    os.close(birth)
+    os.close(pipe)
 
 
 def silence(*keep: int) -> None:
