@@ -31,6 +31,7 @@ from ..lessons import KEY, lesson_of
 from .faults import InstallationFault
 from .read import Processed, counts, grade_id
 from .setup import digest, files_in, named, setup
+from .submissions import remark
 
 SEED = 'seed="secret"'  # as the hidden tests in the solution notebook have it
 PACKER = "--Session.packer=autograder.kernels.messages.pack"  # half characters stop the kernel's usual one
@@ -105,20 +106,26 @@ class Execute(NbGraderExecute):
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Execute the cells that count, in a copy of the notebook's folder that is then removed.
 
-        Raises InstallationFault where that fails before any of the student's code has run, and where
-        the kernel is killed from outside again and again.
+        Where the kernel is killed from outside again and again, what had run by then counts, and the
+        submission is graded again the next time. Raises InstallationFault where it fails before any of the
+        student's code has run.
         """
         notes = nb.metadata.setdefault(KEY, {})
-        sanitized = copy.deepcopy(nb.cells)
-        for _ in range(self.attempts):
+        sanitized, used = copy.deepcopy(nb.cells), 0.0
+        for attempt in range(1, self.attempts + 1):
             nb, resources = self.attempt(nb, resources, notes)
+            used += self.clock.used()
             if not self.lost():
                 break
+            if attempt == self.attempts or used > self.notebook_timeout:
+                said = (
+                    f"Its kernel was killed from outside {attempt} times: is there too little memory? "
+                    "What had run by then counts; the next `autograder grade` tries again."
+                )
+                remark(nb, [said])
+                notes |= {"key": "", "ran": ""}
+                break
             nb.cells = copy.deepcopy(sanitized)
-        else:
-            raise InstallationFault(
-                f"Its kernel was killed from outside {self.attempts} times: is there too little memory?"
-            )
         if self.fault:
             raise self.fault
         return nb, resources

@@ -53,8 +53,10 @@ def summary(found: Sequence[Row]) -> str:
     }
     parts = [f"{sum(row.graded for row in found)} of {counted(len(found), 'student')} graded"]
     parts += [f"{count} {words}" for words, count in counts.items() if count]
-    sandbox = {None: "", True: " All ran in a sandbox.", False: " None ran in a sandbox."}[sandbox_of(found)]
-    return ", ".join(parts) + "." + sandbox
+    walls = {row.walls for row in found if row.graded}
+    among = f" ({walls.pop()})" if len(walls) == 1 and "" not in walls else ""
+    sandbox = {None: "", True: f" All ran in a sandbox{among}.", False: " None ran in a sandbox."}
+    return ", ".join(parts) + "." + sandbox[sandbox_of(found)]
 
 
 def counted(number: float, noun: str) -> str:

@@ -48,6 +48,7 @@ class Row:
     waiting: int = 0  # cells that wait for a person, some with points for an earlier answer
     again: int = 0  # test cells that a person had graded, and that wait for another look
     sandbox: bool | None = None  # whether it ran in one
+    walls: str = ""  # of that, the outermost first
     seconds: float | None = None  # that executing it took
     losses: list[float] = field(default_factory=list)  # mean of every epoch, of the student's own run
     limits: list[str] = field(default_factory=list)  # sentences: limits hit, attempts refused
@@ -184,6 +185,7 @@ def describe(row: Row, path: Path) -> None:
         row.losses = row.losses or numbers(notes.get("losses")) or losses(lesson_of(notebook), notebook.cells)
         row.seconds = next(iter(numbers([notes.get("seconds")])), row.seconds)
         row.sandbox = notes.get("sandbox") if isinstance(notes.get("sandbox"), bool) else row.sandbox
+        row.walls = ", ".join(sentences(notes.get("walls")))
         row.mistakes += [sentence for sentence in name_mistakes(notebook) if sentence not in remarks]
         shown = (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
         row.doubts += [str(data[MARK]) for data in shown if MARK in data]

@@ -1,6 +1,8 @@
 """Executing a submission: what counts for it, what is not its doing, and what of its output is kept."""
 
 import copy
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from autograder.evidence import MIME_TYPE
 from autograder.grading.answers import fill, parse
 from autograder.grading.execute import Execute
 from autograder.grading.faults import InstallationFault
+from autograder.grading.read import grade_id
 from autograder.grading.score import ScoreCells
 from autograder.grading.setup import digest, setup
 from autograder.kernels import sandbox
@@ -201,10 +204,24 @@ def test_waiting_for_a_processor_costs_nothing(execute):
     assert notebook.metadata.autograder["limits"] == []
 
 
-def test_a_kernel_that_is_always_killed_from_outside_is_no_students_zero(execute, monkeypatch):
-    monkeypatch.setattr(Execute, "lost", lambda self: True)
-    with pytest.raises(InstallationFault, match="2 times"):
-        execute(attempts=2)
+@needs_sandbox
+def test_a_kernel_that_is_always_killed_from_outside_keeps_what_it_earned(execute, monkeypatch):
+    """As where there is no memory for the long run: killed for real, each time a cell after the second check runs."""
+    attempts, run_cell = [], Execute.preprocess_cell
+
+    def kill(self, cell, resources, index):
+        if grade_id(cell) == "todo2_train_tinybert":
+            attempts.append(self.manager.provisioner.pid)
+            os.kill(attempts[-1], signal.SIGKILL)
+        return run_cell(self, cell, resources, index)
+
+    monkeypatch.setattr(Execute, "preprocess_cell", kill)
+    notebook, resources = execute({"todo1_optimizer": RIGHT}, attempts=2)
+    assert len(attempts) == 2
+    shown = verdicts((notebook, resources))
+    assert ["3 of 3" in str(shown[0]), "2 of 2" in str(shown[1])] == [True, True] and "NotRun" in str(shown[2])
+    notes = notebook.metadata.autograder
+    assert "killed from outside 2 times" in notes["remarks"][0] and notes["key"] == ""
 
 
 # --- Outputs

@@ -214,6 +214,10 @@ def test_a_row_is_marked_with_what_sets_it_apart():
 def test_the_sandbox_is_said_once_or_for_those_who_had_none():
     for alike, words in ((True, "All ran in a sandbox."), (False, "None ran in a sandbox.")):
         rows = [row("a", sandbox=alike), row("b", sandbox=alike), row("c", graded=False, sandbox=None)]
+        if alike:
+            for one in rows[:2]:
+                one.walls = "Landlock, seccomp"
+            words = "All ran in a sandbox (Landlock, seccomp)."
         text = parsed(rows).open[0].text
         assert words in text and "no sandbox" not in text
     (notes,) = re.findall(
