@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .sandbox import lies_in
+from .sandbox import CHOSEN, lies_in
 
 WRITTEN, MOST = 200, 20  # lines that a process writes, and that somebody reads: the first say enough
 LONGEST = 300  # characters of one
@@ -58,9 +58,10 @@ CALLS = {
     "ctypes.dlopen": "C library",
     "ctypes.dlsym": "C function",
 }
+CONTROLS = {"fcntl.fcntl": "fcntl", "fcntl.ioctl": "ioctl"}
 READING = {f"{what} " for what in READS.values()}
 KINDS = sorted(
-    {f"{what} " for table in (READS, WRITES, CALLS) for what in table.values()} | {TOO_LARGE, START}
+    {f"{what} " for table in (READS, WRITES, CALLS, CONTROLS) for what in table.values()} | {TOO_LARGE, START}
 )
 KINDS.reverse()  # "open for writing" before "open"
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -75,6 +76,9 @@ def install(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in CALLS and not in_pair(event):
             note(f"{CALLS[event]} {', '.join(str(part)[:80] for part in arguments[:3])}")
+        elif event in CONTROLS:
+            if arguments[1] & 0xFFFFFFFF not in CHOSEN[CONTROLS[event]][1]:
+                note(f"{CONTROLS[event]} command {arguments[1]}")
         elif event in READS or event in WRITES:
             writes = event not in READS or event == "open" and arguments[2] & WRITING
             for path in arguments[:2]:

@@ -47,8 +47,8 @@ def iterations(trial: Trial) -> list[Iteration]:
     modes = {mode for mode, _ in done}
     if len({i.forward.loader_pass for i in known}) == trial.num_epochs:  # then none of them is extra
         modes = {key(i)[0] for i in known}
-    forgotten = [i for i in known if i.forward.grad_enabled and key(i)[0] in modes and key(i) not in done]
-    return [i for i in found if i.backwards or any(i is other for other in forgotten)]
+    forgotten = {id(i) for i in known if i.forward.grad_enabled and key(i)[0] in modes and key(i) not in done}
+    return [i for i in found if i.backwards or id(i) in forgotten]
 
 
 def key(i: Iteration) -> tuple[tuple[int, bool], frozenset[int]]:
