@@ -1,0 +1,13 @@
+"""Attacks where the system gives no namespaces: each that these might stop alone, and a fifth of the others."""
+
+import test_attacks
+from test_attacks import *  # noqa: F403
+from test_attacks import course, pytest_generate_tests, pytestmark  # noqa: F401
+
+KINDS = ("hold-up", "end-oneself", "say-", "mute-", "flood-", "talk-", "look-", "make-", "use-", "disk-")
+SETTINGS = test_attacks.SETTINGS + "c.WarmProvisioner.namespaces = False\n"
+ATTACKS = {
+    name: text
+    for number, (name, text) in enumerate(test_attacks.ATTACKS.items())
+    if name.startswith(KINDS) or number % 5 == 0
+}
