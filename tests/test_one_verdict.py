@@ -1,6 +1,7 @@
 """What the notebook's own variables and run show, and what numbers say where no rule does."""
 
 import copy
+import cProfile
 from dataclasses import replace
 
 import pytest
@@ -8,12 +9,13 @@ import torch
 from loops import BACKWARD, STEP, variation
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, SequentialLR
 
-from autograder.tinybert import judge
+from autograder.tinybert import draws, judge
 from autograder.tinybert.collect import collect_training, watch
 from autograder.tinybert.collect.probe import Probe
+from autograder.tinybert.collect.training import new_trial
 from autograder.tinybert.draws import Plan
 from autograder.tinybert.judge.doubts import doubts
-from autograder.tinybert.records import HistoryRecord, RunRecord
+from autograder.tinybert.records import Backward, Forward, HistoryRecord, RunRecord, TrainingRecord
 
 SEED = 5
 
@@ -209,3 +211,19 @@ def test_what_no_call_was_seen_of_is_for_a_person(right):
     assert "no call of it was seen" in doubts(unseen, right, findings)[0]
     run = RunRecord(batches=1, step_losses=[0.5], batch_sizes=[3])
     assert judge.judge_loss_history(replace(unseen), HistoryRecord([0.5], run)) == []
+
+
+def test_evidence_of_any_size_is_judged_once_through():
+    """Ten megabytes of calls in one pass, of which one was learnt from: each was looked for among all others."""
+
+    def work(calls):
+        trial = new_trial(draws.trials(7)[0])
+        one = {"passed_model": True, "training": True, "dropout": True, "grad_enabled": True, "input_ids": "right"}
+        one |= {"attention_mask": "right", "labels": "right", "weights_kept": True, "loader_pass": 1, "loss": 0.7}
+        trial.events = [Forward(examples=[0], **one), Backward(0, "loss", 1.0, False)]
+        trial.events += [Forward(examples=[1], **one) for _ in range(calls)]
+        profile = cProfile.Profile()
+        profile.runcall(judge.judge_training_loop, TrainingRecord(True, "function", trials=[trial]))
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert work(4000) < 2.5 * work(2000)
