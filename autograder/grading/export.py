@@ -44,16 +44,12 @@ class CsvExport(CsvExportPlugin):
                 for student in gradebook.students:
                     if is_asked_for(student.id, self.student):
                         writer.writerow(map(cell, self.row(gradebook, assignment, student)))
-                waiting = [
-                    each
-                    for each in gradebook.assignment_submissions(assignment.name)
-                    if each.needs_manual_grade
-                ]
-                if waiting:
+                submissions = gradebook.assignment_submissions(assignment.name)
+                if waiting := sum(each.needs_manual_grade for each in submissions):
                     self.log.warning(
-                        "%s: answers of %d students wait for a person; their points are not final.",
+                        "%s: the points of %d are not final, as answers wait for a person's grade.",
                         assignment.name,
-                        len(waiting),
+                        waiting,
                     )
 
     def row(self, gradebook: Gradebook, assignment: Assignment, student: Student) -> tuple[object, ...]:
@@ -109,7 +105,7 @@ class SystemExport(ExportPlugin):
             return found[0]
         known = ", ".join(each.name for each in gradebook.assignments)
         raise InstallationFault(
-            f"Name one assignment, --assignment=\"['NAME']\": the gradebook has {known or 'none'}."
+            f"Name one assignment with --assignment NAME: the gradebook has {known or 'none'}."
         )
 
     def column_of(self, sheet: Sheet, assignment: Assignment) -> int:

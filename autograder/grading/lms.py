@@ -107,11 +107,12 @@ def people(sheet: Sheet) -> Iterable[tuple[int, Person]]:
             yield k, Person(found[0], tuple(row[c].strip() for c in others if row[c].strip()), row[name or 0])
 
 
-def find_sheet(course: CourseDirectory, assignment: str) -> Sheet | None:
-    """Return the newest grade file that lies beside an assignment's download, or None."""
+def find_sheet(course: CourseDirectory, assignment: str, system: System | None = None) -> Sheet | None:
+    """Return the newest grade file, of one system or any, that lies beside a download; None without one."""
     place = Path(course.root, DOWNLOADED, assignment, ARCHIVE)
     files = sorted(place.glob("*.csv"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((sheet for path in files if (sheet := read_sheet(path))), None)
+    sheets = filter(None, map(read_sheet, files))
+    return next((sheet for sheet in sheets if system in (None, sheet.system)), None)
 
 
 class Known:
@@ -139,7 +140,7 @@ def keys(student: Student) -> set[str]:
 def sheet_or_fault(path: str, course: CourseDirectory, assignment: str, system: System) -> Sheet:
     """Return the grade file at `path`, or beside the download. Raises InstallationFault if there is none."""
     try:
-        sheet = read_sheet(Path(path)) if path else find_sheet(course, assignment)
+        sheet = read_sheet(Path(path)) if path else find_sheet(course, assignment, system)
     except OSError as error:
         raise InstallationFault(f"`{path}` cannot be read: {error.strerror}.") from None
     if sheet and sheet.system is system:
