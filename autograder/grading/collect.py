@@ -16,19 +16,7 @@ from nbgrader.apps.zipcollectapp import ZipCollectApp
 from nbgrader.plugins import ExtractorPlugin, FileNameCollectorPlugin
 from nbgrader.utils import find_all_notebooks
 
-from .downloads import (
-    BROKEN,
-    METADATA,
-    MOST,
-    File,
-    Handed,
-    canvas,
-    download,
-    gradescope,
-    metadata,
-    moodle,
-    usable,
-)
+from .downloads import BROKEN, METADATA, MOST, File, Handed, download, metadata, usable, whose
 from .faults import InstallationFault
 from .gradebook import opened
 from .lms import Known, Person, Sheet, find_sheet
@@ -61,7 +49,7 @@ class Unpack(ExtractorPlugin):
             except InstallationFault as fault:
                 self.parent.fail(str(fault))
             found = self.named(found, sheet)
-            self.say_late(found)
+            self.say_marks(found)
             self.write(self.newest([each for each in found if each.own]), Path(extracted_path))
             self.say_texts(found)
 
@@ -77,7 +65,7 @@ class Unpack(ExtractorPlugin):
                 self.say(f"`{clean(file.path)}` was left out: its path leads out of the download.")
             elif any(part.startswith(".") or part == "__MACOSX" for part in file.parts):
                 continue  # of an editor, or of the system on which it was packed
-            elif handed := [*moodle(file), *gradescope(file, graded), *canvas(file, released, sheet)]:
+            elif handed := whose(file, graded, released, sheet):
                 found += handed
             elif file.parts[-1] != METADATA:
                 unknown.append(file.path)
@@ -167,7 +155,13 @@ class Unpack(ExtractorPlugin):
                 self.say(f"`{clean(each.own)}` of {each.student} was left out: {why}.")
         self.log.info("%d files of %d students", len(found), len({each.person.number for each in found}))
 
-    def say_late(self, found: list[Handed]) -> None:
+    def say_marks(self, found: list[Handed]) -> None:
+        for each in found:
+            if each.unsure:
+                self.say(
+                    f"`{clean(each.file.path)}` was taken for {each.student}'s, but may be somebody else's: "
+                    "put Canvas's grade file beside the zip and collect again."
+                )
         late = sorted({each.student for each in found if each.late})
         if late:
             self.say(

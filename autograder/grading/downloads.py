@@ -24,7 +24,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,14 @@ class Handed:
     attempt: str = ""  # larger for a newer attempt, where the system tells them apart
     time: str = ""  # when it was handed in, as nbgrader writes it
     late: bool = False
+    unsure: bool = False  # another student may have handed it in
 
     @property
     def student(self) -> str:
         return f"{self.person.name} ({self.person.number})" if self.person.name else self.person.number
+
+
+Submitters = dict[tuple[str, ...], tuple[list[Person], str]]  # by the parts of the path that Gradescope wrote
 
 
 def download(place: Path, stack: ExitStack) -> Iterator[list[File]]:
@@ -114,11 +118,21 @@ def reader(start: Callable[..., Any], *arguments: Any) -> Callable[[int], bytes]
 # --- Whose a file is
 
 
+def whose(file: File, submitters: Submitters, released: set[str], sheet: Sheet | None) -> list[Handed]:
+    """Return what a file is, once for each who handed it in; nothing if its path does not say so.
+
+    submitters: of Gradescope, see `metadata`; released: the assignment's own notebooks; sheet: a grade file.
+    """
+    if any(MOODLE_MARK in part for part in file.parts):
+        return [*moodle(file)]
+    return [*gradescope(file, submitters)] or [*canvas(file, released, sheet)]
+
+
 def canvas(file: File, released: set[str], sheet: Sheet | None) -> Iterator[Handed]:
     """Yield what a file of Canvas's is, if its name says so.
 
     A name may be read in several ways, if a student's name, or the name of their file, holds numbers. The
-    grade file decides, then the assignment's own name, then whatever stands first.
+    grade file decides. Without it the first way is taken, as students call their files as they like.
     """
     if len(file.parts) > 2:
         return
@@ -136,27 +150,25 @@ def canvas(file: File, released: set[str], sheet: Sheet | None) -> Iterator[Hand
         own = name[match.end() :]
         own = AGAIN.sub("", own) if AGAIN.sub("", own) in released else own
         called = by_number[number].name.lower() if number in by_number else ""
-        rank = re.sub(r"\W", "", called) == before, own in released
         handed = Handed(
             file, Person(number), fitting([own]), CANVAS, file_number=int(file_number[:30]), late=bool(late)
         )
-        readings.append((rank, handed))
+        if re.sub(r"\W", "", called) == before and called:
+            yield handed
+            return
+        readings.append((handed, own in released))
     if readings:
-        yield max(readings, key=lambda reading: reading[0])[1]
+        handed, _ = readings[0]
+        yield replace(handed, unsure=any(fits for _, fits in readings[1:]))
 
 
 def moodle(file: File) -> Iterator[Handed]:
-    """Yield what a file of Moodle's is, if its path says so."""
-    for k, part in enumerate(file.parts[:2]):
-        if MOODLE_MARK in part:
-            if match := MOODLE_PART.fullmatch(part):
-                name, number, kind, rest = match.groups()
-                own = file.parts[k + 1 :] or [rest or ""]
-                yield Handed(file, Person(number, name=name), fitting(own) if kind == "file" else "", MOODLE)
-            return  # whatever a later part says is the student's
-
-
-Submitters = dict[tuple[str, ...], tuple[list[Person], str]]  # by the parts of the path that Gradescope wrote
+    """Yield what a file of Moodle's is, if the first part that looks like Moodle's says so."""
+    k = next(k for k, part in enumerate(file.parts) if MOODLE_MARK in part)
+    if k < 2 and (match := MOODLE_PART.fullmatch(file.parts[k])):
+        name, number, kind, rest = match.groups()
+        own = file.parts[k + 1 :] or [rest or ""]
+        yield Handed(file, Person(number, name=name), fitting(own) if kind == "file" else "", MOODLE)
 
 
 def metadata(files: list[File]) -> Submitters:

@@ -224,7 +224,7 @@ def test_the_newest_attempt_in_gradescope_as_a_whole(course):
 
 def test_no_path_leads_out(course):
     out = {
-        f"../../../{HW}.ipynb", f"/tmp/doejane_1_2_{HW}.ipynb", f"..\\..\\doejane_1_3_{HW}.ipynb",
+        f"../../../{HW}.ipynb", f"/doejane_1_2_{HW}.ipynb", f"..\\..\\doejane_1_3_{HW}.ipynb",
         f"Jane Doe_501_assignsubmission_file_/../../../{HW}.ipynb", f"C:\\doejane_1_4_{HW}.ipynb",
     }  # fmt: skip
     course.zip({**dict.fromkeys(out, "evil"), f"doejane_12345_9001_{HW}.ipynb": "jane"})
@@ -234,33 +234,54 @@ def test_no_path_leads_out(course):
     assert {path for path in course.folder.parent.rglob("*") if course.folder not in path.parents} == before
 
 
-def test_nobody_hands_in_for_somebody_else(course):
-    own = f"Eve_666_assignsubmission_file_/Jane Doe_501_assignsubmission_file_/{HW}.ipynb"
-    course.zip({own: "1"}, "moodle.zip")
-    course.zip({
-        "Eve_666_assignsubmission_file_/submission_metadata.yml": METADATA,
-        f"Eve_666_assignsubmission_file_/submission_987/{HW}.ipynb": "2",
-        f"Default group_assignsubmission_file_/Jane Doe_501_assignsubmission_file_/{HW}.ipynb": "3",
-    }, "more.zip")  # fmt: skip
-    course.zip({
-        "a/submission_metadata.yml": METADATA,
-        "a/submission_987/submission_metadata.yml": METADATA.replace("Jane@", "mo@"),
-        f"a/submission_987/doejane_12345_9001_{HW}.ipynb": "4",
-    }, "gradescope.zip")  # fmt: skip
+@pytest.mark.parametrize(
+    ("files", "student"),
+    [
+        ({f"Eve_666_assignsubmission_file_/Jane Doe_501_assignsubmission_file_/{HW}.ipynb": "x"}, "666"),
+        ({f"Default group_assignsubmission_file_/Jane Doe_501_assignsubmission_file_/{HW}.ipynb": "x"}, None),
+        ({f"Default group_assignsubmission_file_/doejane_501_9001_{HW}.ipynb": "x"}, None),
+        ({
+            "Eve_666_assignsubmission_file_/submission_metadata.yml": METADATA,
+            f"Eve_666_assignsubmission_file_/submission_987/{HW}.ipynb": "x",
+        }, "666"),
+        ({
+            "a/submission_metadata.yml": METADATA,
+            "a/submission_987/submission_metadata.yml": METADATA.replace("Jane@", "mo@"),
+            f"a/submission_987/submission_987/{HW}.ipynb": "x",
+        }, "jane@uni.edu"),
+        ({"a/submission_metadata.yml": METADATA, f"a/submission_987/doejane_501_9001_{HW}.ipynb": "x"}, "jane@uni.edu"),
+        ({"a/submission_metadata.yml": METADATA, f"a/submission_5/doejane_501_9001_{HW}.ipynb": "x"}, None),
+        ({f"eve_LATE_666_9001_501_9002_{HW}.ipynb": "x"}, "666"),
+        ({f"eve_LATE_666_9001_{HW}.ipynb": "x"}, "666"),
+    ],
+)  # fmt: skip
+def test_nobody_hands_in_for_somebody_else(course, files, student):
+    course.zip(files)
+    course.zip({f"moemo_12347_9003_{HW}.ipynb": "mo"}, "more.zip")
     found = course.collect()
-    assert {path.split("/")[0] for path in found} == {"666", "jane@uni.edu"}
+    assert {path.split("/")[0] for path, text in found.items() if text == "x"} == ({student} - {None})
+    assert len({path.split("/")[0] for path in found}) == 2 - (student is None)
 
 
-@pytest.mark.parametrize(("sheet", "own"), [("", HW), (CANVAS, HW), (CANVAS, "mine")])
-def test_a_name_with_numbers_in_canvas_is_read_right(course, sheet, own):
-    course.put("Grades.csv", sheet.replace("Roe, Rick", "Roe_12345, Rick_12345"))
+@pytest.mark.parametrize("own", [HW, "mine"])
+def test_a_name_with_numbers_in_canvas_is_read_by_the_grade_file(course, own):
+    course.put("Grades.csv", CANVAS.replace("Roe, Rick", "Roe, Rick_12345"))
     course.zip({
-        f"roe_12345rick_12345_12346_9001_{own}.ipynb": "rick",
-        f"doejane_12345_9002_2024_08_{own}.ipynb" if sheet else f"doejane_12345_9002_{own}.ipynb": "jane",
+        f"roerick_12345_12346_9001_{own}.ipynb": "rick", f"doejane_LATE_12345_9002_2024_08_{own}.ipynb": "jane",
+        f"doejane_12345_9003_12346_9004_{own}.ipynb": "jane, again",
     })  # fmt: skip
-    texts = {path.split("/")[0]: text for path, text in course.collect().items()}
-    assert sorted(texts.values()) == ["jane", "rick"]
-    assert texts["jdoe" if sheet else "12345"] == "jane"
+    found = course.collect()
+    assert {text: path.split("/")[0] for path, text in found.items()} == {
+        "rick": "rick@uni.edu", "jane": "jdoe", "jane, again": "jdoe",
+    }  # fmt: skip
+    assert not course.heard("may be somebody else's")
+
+
+def test_without_a_grade_file_such_a_name_is_named(course):
+    course.zip({f"roerick_12345_12346_9001_{HW}.ipynb": "rick", f"doejane_12345_9002_{HW}.ipynb": "jane"})
+    assert len(course.collect()) == 2
+    assert course.heard("`roerick_12345_12346_9001_", "may be somebody else's: put Canvas's grade file beside the zip")
+    assert not course.heard("`doejane_12345_9002")
 
 
 def test_long_and_strange_names_are_kept_in_a_shape_that_can_be_written(course):
