@@ -61,7 +61,7 @@ class Unpack(ExtractorPlugin):
         found, unknown = [], []
         graded = metadata(files)
         for file in files:
-            if file.path.startswith(("/", "\\")) or {"..", ""} & {*file.parts} or ":" in file.parts[0]:
+            if {"..", ""} & {*file.parts} or ":" in file.parts[0]:
                 self.say(f"`{clean(file.path)}` was left out: its path leads out of the download.")
             elif any(part.startswith(".") or part == "__MACOSX" for part in file.parts):
                 continue  # of an editor, or of the system on which it was packed

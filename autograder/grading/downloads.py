@@ -144,7 +144,7 @@ def canvas(file: File, released: set[str], sheet: Sheet | None) -> Iterator[Hand
     name, readings = f"_{name}", []  # an anonymous file starts with its id
     for match in (CANVAS_IDS.match(name, k) for k in range(len(name)) if name[k] == "_"):
         before = name[1 : match.start()] if match else ""
-        if not match or before.endswith("_LATE") or match.start() == 0 and match[2].isdigit():
+        if not match or f"_{before}".endswith("_LATE") or match.start() == 0 and match[2].isdigit():
             continue
         late, number, file_number = match.groups()
         own = name[match.end() :]

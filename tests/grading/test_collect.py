@@ -102,6 +102,7 @@ def test_canvas(course):
     assert found == {"12345/hw": "jane", "12346/hw": "rick", "12346/notes.pdf": "notes", "anon_Ab3dE/hw": "somebody"}
     assert course.heard("marks as late", "12346", "anon_Ab3dE", "timestamp.txt")
     assert course.heard("12347 handed in a text or an address, and no file")
+    assert not course.heard("may be somebody else's")
 
 
 @pytest.mark.parametrize("folders", [True, False])
@@ -241,13 +242,17 @@ def test_no_path_leads_out(course):
         ({f"Default group_assignsubmission_file_/Jane Doe_501_assignsubmission_file_/{HW}.ipynb": "x"}, None),
         ({f"Default group_assignsubmission_file_/doejane_501_9001_{HW}.ipynb": "x"}, None),
         ({
-            "Eve_666_assignsubmission_file_/submission_metadata.yml": METADATA,
+            "Eve_666_assignsubmission_file_/submission_metadata.yml": "a: [",
             f"Eve_666_assignsubmission_file_/submission_987/{HW}.ipynb": "x",
         }, "666"),
         ({
             "a/submission_metadata.yml": METADATA,
-            "a/submission_987/submission_metadata.yml": METADATA.replace("Jane@", "mo@"),
+            "a/submission_987/submission_metadata.yml": "a: [",
             f"a/submission_987/submission_987/{HW}.ipynb": "x",
+        }, "jane@uni.edu"),
+        ({
+            "a/submission_metadata.yml": METADATA, f"a/submission_987/submission_987/{HW}.ipynb": "x",
+            "a/submission_987/submission_metadata.yml": METADATA.replace("Jane@", "mo@"),
         }, "jane@uni.edu"),
         ({"a/submission_metadata.yml": METADATA, f"a/submission_987/doejane_501_9001_{HW}.ipynb": "x"}, "jane@uni.edu"),
         ({"a/submission_metadata.yml": METADATA, f"a/submission_5/doejane_501_9001_{HW}.ipynb": "x"}, None),
