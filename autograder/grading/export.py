@@ -151,7 +151,7 @@ class SystemExport(ExportPlugin):
 
     def must_agree(self, said: str, assignment: Assignment) -> None:
         """Raise InstallationFault if the system counts the assignment out of other points than the course."""
-        if re.fullmatch(r"[\d.]+", said.strip()) and float(said) != assignment.max_score:
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", said.strip()) and float(said) != assignment.max_score:
             raise InstallationFault(
                 f"{self.system.name} grades {assignment.name} out of {float(said):g} points, this course out "
                 f"of {assignment.max_score:g}: set it to that there, and download the file again."
@@ -208,7 +208,7 @@ class MoodleExport(SystemExport):
         if locked is not None and row[locked].strip() == "No":
             return "are locked in Moodle"
         most = row[best].strip() if best is not None else ""
-        if re.fullmatch(r"[\d.]+", most) and score > float(most):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", most) and score > float(most):
             return f"have more than {most}, which Moodle takes by hand only"
         return None
 
