@@ -63,6 +63,9 @@ c.Autograde.autograde_preprocessors = [
 
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]
 c.ExportApp.plugin_class = CsvExport
+# Submissions that Canvas, Moodle or Gradescope packed, in downloaded/ASSIGNMENT/archive/.
+c.ZipCollectApp.extractor_plugin = "autograder.grading.collect.Unpack"
+c.ZipCollectApp.collector_plugin = "autograder.grading.collect.Collect"
 # Names of students, and what their code said, are in the log.
 c.Application.logging_config = {"formatters": {"console": {"class": "autograder.grading.text.Formatter"}}}
 
