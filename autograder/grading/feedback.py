@@ -18,9 +18,9 @@ class HideTests(ClearHiddenTests):
     tracebacks into the tests to remove, because ScoreCells leaves one sentence in their place.
     """
 
-    show_rubrics = Bool(False, help="Whether students see the rubrics of the answers that a person grades.").tag(
-        config=True
-    )
+    show_rubrics = Bool(
+        False, help="Whether students see the rubrics of the answers that a person grades."
+    ).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Take out the rubrics, unless they are to be shown, and what is hidden in the test cells."""
