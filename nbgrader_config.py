@@ -41,8 +41,8 @@ c.ClearSolutions.enforce_metadata = False  # questions without points are answer
 c.ClearSolutions.text_stub = "*Your answer:* …"
 
 # nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, Harmless,
-# SaveAutoGrades, ShowRubrics. Its CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from
-# the release.
+# SaveAutoGrades, ShowRubrics. Its CheckCellMetadata has nothing left to check: RestoreCells takes all
+# metadata from the release.
 c.Autograde.exporter_class = "autograder.grading.checked.CheckedExporter"
 c.Autograde.sanitize_preprocessors = [
     RestoreCells,

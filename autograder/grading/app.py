@@ -241,8 +241,8 @@ class Reflections(NbGrader):
 
     def start(self) -> None:
         super().start()
-        files = [Path(name).absolute() for name in self.extra_args if name.lower().endswith(".json")]
-        self.extra_args = [name for name in self.extra_args if not name.lower().endswith(".json")]
+        files = [Path(name).absolute() for name in self.extra_args if is_file(name)]
+        self.extra_args[:] = [name for name in self.extra_args if not is_file(name)]
         try:
             with chdir(self.coursedir.root):
                 self.exit(self.enter(files) if files else self.write())
@@ -256,8 +256,8 @@ class Reflections(NbGrader):
         solution.must_exist(self.coursedir)
         questions, count = patiently(reflections.write, self.coursedir, assignment)
         print(
-            f"reflections.html: {count} answers to {questions} questions, for graders only: it holds names and "
-            "the solution."
+            f"reflections.html: {count} answers to {questions} questions, for graders only: it holds "
+            "names and the solution."
         )
         return 0
 
@@ -270,6 +270,11 @@ class Reflections(NbGrader):
             print(sentence)
         print(f"{result.points} points and {result.comments} comments were put into the gradebook.")
         return 1 if result.left_out else 0
+
+
+def is_file(argument: str) -> bool:
+    """Whether an argument is a file of scores, and not an assignment."""
+    return argument.lower().endswith(".json")
 
 
 class Forget(NbGrader):

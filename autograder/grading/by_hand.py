@@ -90,7 +90,7 @@ def enter(course: CourseDirectory, assignment: str, files: Sequence[Path], overw
 
 
 def read(file: Path, course: CourseDirectory, assignment: str, gradebook: Gradebook) -> Scores:
-    """Return what is in a file. Raises ValueError with the end of a sentence where it is not this course's."""
+    """Return what is in a file. Raises ValueError, the end of a sentence, where it is not this course's."""
     try:
         scores = Scores.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
@@ -101,15 +101,11 @@ def read(file: Path, course: CourseDirectory, assignment: str, gradebook: Gradeb
         raise ValueError("is no file of scores: download it again from reflections.html.")
     if scores.course != course.course_id:
         raise ValueError(
-            f"is of the course `{clean(scores.course)}`, and this is `{course.course_id}`: run this from its folder."
+            f"is of the course `{clean(scores.course)}`, and this is `{course.course_id}`: go to its folder."
         )
-    if scores.assignment not in [a.name for a in gradebook.assignments] or assignment not in (
-        "",
-        scores.assignment,
-    ):
-        raise ValueError(
-            f"is of the assignment `{clean(scores.assignment)}`, which is not the one in question here."
-        )
+    known = [assignment] if assignment else [each.name for each in gradebook.assignments]
+    if scores.assignment not in known:
+        raise ValueError(f"is of the assignment `{clean(scores.assignment)}`, not of {' or '.join(known)}.")
     return scores
 
 
@@ -168,10 +164,10 @@ class Graded:
         grade, comment = self.cells[place], self.comments[place]
         for file, entry in list(entries.items()):
             if entry.answer != self.answer(*place):
-                yield f"{file}: {what} has changed since the page was written: write the page anew and look again."
+                yield f"{file}: {what} has changed since the page was written: write it again and look."
                 del entries[file]
             elif entry.points is not None and entry.points > grade.max_score:
-                yield f"{file}: {what} has {grade.max_score:g} points at most, and was given {entry.points:g}."
+                yield f"{file}: {what} was given {entry.points:g} points of {grade.max_score:g}: mend that."
                 del entries[file]
         points = {file: entry.points for file, entry in entries.items() if entry.points is not None}
         comments = {
@@ -180,7 +176,7 @@ class Graded:
         for noun, said in (("points", points), ("comments", comments)):
             if len(set(said.values())) > 1:
                 told = ", ".join(f"{file}: {told_as(value)}" for file, value in said.items())
-                yield f"{what} has been given different {noun} ({told}), and nothing was written: agree on one."
+                yield f"{what} was given different {noun} ({told}): nothing was written, agree on one."
                 return
         for file, new in list(points.items())[:1]:
             now = grade.manual_score

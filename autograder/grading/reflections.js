@@ -24,7 +24,7 @@ const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const question = () => questions[now.question];
 const answer = () => question().answers[now.answer];
 const who = (one) => students[one.student].name ? `${students[one.student].name} (${students[one.student].id})` : students[one.student].id;
-const called = (k, of = question()) => `Answer ${k + 1}${now.names ? `, ${who(of.answers[k])}` : ""}`;
+const called = (k, of = question()) => `Answer ${k + 1} of ${of.answers.length}${now.names ? `, ${who(of.answers[k])}` : ""}`;
 
 // --- What a grader gives: an entry for each answer that was touched, kept by the browser.
 
@@ -166,7 +166,7 @@ const card = (k) => {
         ? `Not in the text of what this student saw: ${missing.join("; ")} (${missing.length} of ${counted(numbers, "number")}).`
         : numbers === 1 ? "The number is in the text of what this student saw." : `All ${numbers} numbers are in the text of what this student saw.`),
       one.alike.length > 0 && make("p", { class: "warn" }, "Nearly the same as ", ...one.alike.flatMap(([other, percent], n) => [
-        n ? ", " : "", make("a", { href: `#a-${other}`, onclick: (event) => { event.preventDefault(); go(other); } }, called(other).replace("Answer", "answer")), ` (${percent} %)`,
+        n ? ", " : "", make("a", { href: `#a-${other}`, onclick: (event) => { event.preventDefault(); go(other); } }, called(other).replace(/^Answer (\d+) of \d+/, "answer $1")), ` (${percent} %)`,
       ]), one.more ? ` and ${one.more} more.` : "."),
       make("div", { class: "given" }),
       make("div", { class: "comment" },
@@ -319,7 +319,8 @@ const go = (k) => {
 };
 const ask = (k) => {
   if (k < 0 || k >= questions.length) return;
-  Object.assign(now, { question: k, answer: 0 });
+  const of = questions[k];
+  Object.assign(now, { question: k, answer: Math.max(of.answers.findIndex((one) => !done(of, one)), 0) });
   fill();
 };
 const left = () => {
@@ -387,6 +388,6 @@ addEventListener("DOMContentLoaded", () => document.querySelectorAll("article").
   made.querySelector(".saw").replaceChildren();
   see(made);
 }));
-fill();
+ask(0);
 if (!keeps) say("This browser keeps nothing of this page: save SCORES.json before you close it.");
 })();

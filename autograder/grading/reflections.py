@@ -150,7 +150,7 @@ class Page:
             known = self.gradebook.find_assignment(self.assignment).notebooks
         except MissingEntry:
             raise InstallationFault(
-                f"Nobody has been graded in {self.assignment}: `autograder grade {self.assignment}` comes first."
+                f"Nobody has been graded in {self.assignment}: run `autograder grade {self.assignment}`."
             ) from None
         points = {(book.name, cell.name): cell.max_score for book in known for cell in book.grade_cells}
         for name, source in self.sources.items():
@@ -159,10 +159,8 @@ class Page:
                 if not is_by_hand(cell) or (name, grade_id(cell)) not in points:
                     continue
                 cell_name = cell.metadata.nbgrader.grade_id
-                asked = (
-                    before.source if before and before.cell_type == "markdown" and is_locked(before) else ""
-                )
-                asked = NOTES.sub("", asked).strip()
+                is_asked = before and before.cell_type == "markdown" and is_locked(before)
+                asked = NOTES.sub("", before.source).strip() if is_asked else ""
                 solution, rubric = split(cell.source)
                 yield Question(
                     name, cell_name, points[name, cell_name],
@@ -194,9 +192,7 @@ class Page:
                 self.students[-1].remarks.append(why)
                 continue
             if student in not_graded and student in submitted:
-                self.students[-1].remarks.append(
-                    f"The answers are of an earlier submission: {not_graded[student]}"
-                )
+                self.students[-1].remarks.append(f"These are answers of before: {not_graded[student]}")
             self.add(entries[student], graded[student], submitted.get(student))
         for question in self.questions:
             seed = f"{read_secret()}\0{question.notebook}\0{question.cell}\0".encode()
@@ -214,34 +210,27 @@ class Page:
     def add(self, entry: Any, graded: Path, folder: Path | None) -> None:
         """Add a student's answers, and what this student saw."""
         student, number = self.students[-1], len(self.students) - 1
-        grades = {(book.name, grade.cell_id): grade for book in entry.notebooks for grade in book.grades}
-        cells = {(name, grade.cell.name): grade for (name, _), grade in grades.items()}
-        comments = {
-            (book.name, c.cell.name): c.manual_comment or ""
-            for book in entry.notebooks
-            for c in book.comments
-        }
+        cells, comments = {}, {}
+        for book in entry.notebooks:
+            cells.update({(book.name, grade.cell.name): grade for grade in book.grades})
+            comments.update({(book.name, each.cell.name): each.manual_comment for each in book.comments})
         handed_in = self.handed_in(student, folder)
         for name in self.sources:
             try:
                 notebook = nbformat.read(graded / f"{name}.ipynb", as_version=4)
                 answers = {grade_id(cell): cell for cell in notebook.cells}
             except Exception as reason:  # not handed in, removed, or damaged since
-                student.remarks.append(
-                    f"There is no graded `{name}.ipynb` that can be read ({type(reason).__name__})."
-                )
+                student.remarks.append(f"No graded `{name}.ipynb` can be read ({type(reason).__name__}).")
                 continue
             mine = handed_in.get(name, notebook)
-            if any(
-                answers.get(q.cell, q).source != of(mine, q.cell)
-                for q in self.questions
-                if q.notebook == name
-            ):
+            asked = [question for question in self.questions if question.notebook == name]
+            own = {grade_id(cell): cell.source for cell in mine.cells}
+            if any(own.get(q.cell) != answers[q.cell].source for q in asked if q.cell in answers):
                 student.remarks.append("What lies in the folder is not what was graded: grade it again.")
             known = sorted(values("\n".join(text for cell in mine.cells for text in texts(cell))))
-            for question in self.questions:
+            for question in asked:
                 cell, grade = answers.get(question.cell), cells.get((name, question.cell))
-                if question.notebook != name or cell is None or grade is None:
+                if cell is None or grade is None:
                     continue
                 text = readable(cell.source)
                 question.answers.append(
@@ -249,7 +238,7 @@ class Page:
                         number, parts(text, known), digest(cell), bare(text) in ("", bare(question.stub)),
                         [self.keep(data) for data in pictures(cell.get("attachments", {}).values())],
                         grade.manual_score, grade.auto_score, grade.needs_manual_grade,
-                        comments.get((name, question.cell), ""),
+                        comments.get((name, question.cell)) or "",
                     )
                 )  # fmt: skip
             for cell in mine.cells:
@@ -259,7 +248,7 @@ class Page:
     def handed_in(self, student: Student, folder: Path | None) -> Notebooks:
         """Return the notebooks as they were handed in, in the release's order, and made harmless.
 
-        What was graded has lost the outputs of the cells that were run again, such as the student's own losses.
+        What was graded has lost what cells showed that were run again, such as the student's own losses.
         """
         try:
             if folder is None:
@@ -275,18 +264,18 @@ class Page:
         }
 
     def outputs(self, cell: NotebookNode) -> Iterator[dict[str, str]]:
-        """Yield what a cell shows: {"picture": name, "words": alternative text} or {"words": text}."""
-        said = ""
+        """Yield what a cell shows: {"picture": name, "words": alternative text}, at last {"words": text}."""
+        said, printed = [], ""
         for output in cell.get("outputs", []):
-            for data in pictures([output.get("data", {})]):
-                words = alternative(output)
-                said += words
-                yield {"picture": self.keep(data), "words": readable(words)}
-                break
-            else:
-                words = next(texts({"outputs": [output]}), "")
-                if not (said and words.removeprefix("In words: ") in said):  # a figure's text, once more
-                    yield {"words": readable(words)[:MOST_TEXT]}
+            drawn = next(pictures([output.get("data", {})]), None)
+            words = alternative(output) if drawn else next(texts({"outputs": [output]}), "")
+            if drawn:
+                said.append(words)
+                yield {"picture": self.keep(drawn), "words": readable(words)}
+            elif words.removeprefix("In words: ") not in said:  # a figure's text, once more
+                printed += words if output.output_type == "stream" else f"{words}\n"
+        if printed.strip():
+            yield {"words": readable(printed.strip())[:MOST_TEXT]}
 
     def keep(self, data: str) -> str:
         """Keep a picture, base64 as outputs have it; return its name on the page."""
@@ -355,17 +344,12 @@ def compare(answers: Sequence[Answer]) -> None:
     everybody = [plain[n] for n in written]
     for n in written:
         (row,) = process.cdist([plain[n]], everybody, scorer=fuzz.ratio, score_cutoff=ALIKE, dtype=np.uint8)
-        near = sorted(((-int(row[k]), written[k]) for k in np.flatnonzero(row) if written[k] != n))
+        near = sorted((-int(row[k]), written[k]) for k in np.flatnonzero(row) if written[k] != n)
         answers[n].alike = [(other, -percent) for percent, other in near[:TWINS]]
         answers[n].more = len(near) - len(answers[n].alike)
 
 
 # --- Pieces of notebooks
-
-
-def of(notebook: NotebookNode, name: str) -> str:
-    """Return the source of the cell of that name."""
-    return next((cell.source for cell in notebook.cells if grade_id(cell) == name), "")
 
 
 def digest(cell: NotebookNode) -> str:
@@ -375,7 +359,7 @@ def digest(cell: NotebookNode) -> str:
 
 
 def readable(source: str) -> str:
-    """Return text without the signs that keep Markdown from doing anything: here it is text, and does nothing."""
+    """Return text without the signs that keep Markdown from doing anything: here it is shown as text."""
     return harmless.COLOUR.sub("", source.replace(harmless.JOINER, ""))[: 10 * MOST_TEXT]
 
 

@@ -56,15 +56,9 @@ NO_MATTER = (
 )  # fmt: skip
 # Files of the package that turn evidence into what is read of it, beside those of a lesson.
 JUDGES = (
-    "rule.py",
-    "verdict.py",
-    "score.py",
-    "report.py",
-    "page.py",
-    "marks.py",
-    "rubrics.py",
-    "reflections.*",
-)
+    "rule.py", "verdict.py", "score.py", "report.py", "page.py", "marks.py", "rubrics.py", "reflections.*",
+    "numbers.py", "by_hand.py",
+)  # fmt: skip
 
 
 class SolutionCheck(LoggingConfigurable):
