@@ -74,13 +74,15 @@ def enter(course: CourseDirectory, assignment: str, files: Sequence[Path], overw
     """
     result = Result()
     given: dict[Key, dict[str, Entry]] = {}  # by the file's name
+    names = [file.name for file in files]
     with opened(course) as gradebook:
         for file in files:
+            name = file.name if names.count(file.name) == 1 else str(file)
             try:
                 scores = read(file, course, assignment, gradebook)
-                result.left_out += [f"{file.name}: {said}" for said in collect(scores, file.name, given)]
+                result.left_out += [f"{name}: {said}" for said in collect(scores, name, given)]
             except ValueError as why:
-                result.left_out.append(f"{file.name} {why}")
+                result.left_out.append(f"{name} {why}")
         known = {name: Graded(course, name, gradebook) for name in sorted({key[0] for key in given})}
         for key, entries in tqdm(given.items(), desc="entering", unit="answer", leave=False):
             result.left_out += known[key[0]].enter(key, entries, overwrite, result)

@@ -64,6 +64,14 @@ const give = (of, one, change) => {
   } catch { keeps = false; }
   if (!keeps) say("This browser keeps nothing of this page: save SCORES.json before you close it.");
 };
+// What the gradebook has by now is nobody's to give any more; what is given next, is given knowing it.
+for (const of of questions) {
+  for (const one of of.answers) {
+    const mine = given(of, one);
+    if (mine.points === one.points && !one.waits && (mine.comment ?? one.comment) === one.comment && !mine.other)
+      give(of, one, { points: undefined, comment: undefined });
+  }
+}
 addEventListener("storage", (event) => {  // another tab
   if (event.key?.startsWith(PLACE)) {
     read(event.key.slice(PLACE.length), event.newValue);
@@ -160,7 +168,7 @@ const card = (k) => {
   made.append(
     make("header", {}, make("h3", { id: `h-${k}` }, called(k)), make("span", { class: "state" })),
     make("div", { class: "graded" },
-      ...(now.names || whose.remarks.length ? whose.remarks.map((remark) => make("p", { class: "warn soft" }, remark)) : []),
+      ...whose.remarks.map((remark) => make("p", { class: "warn soft" }, remark)),
       text,
       !one.is_empty && numbers > 0 && make("p", { class: "soft" }, missing.length
         ? `Not in the text of what this student saw: ${missing.join("; ")} (${missing.length} of ${counted(numbers, "number")}).`
@@ -193,6 +201,7 @@ const update = (made, k) => {
   const stale = entries.has(keyOf(of, one)) && !mine.answer;
   state.textContent = (is ? `Done: ${halves(value ?? 0)} of ${counted(of.points, "point")}` : "Left")
     + (one.waits && one.points !== null && mine.points === undefined ? `; an earlier answer was given ${halves(one.points)}` : "")
+    + (mine.points !== undefined && one.points !== null && one.points !== mine.points ? `; the gradebook has ${halves(one.points)}` : "")
     + (stale ? "; the answer has changed since you graded it" : "");
   made.classList.toggle("now", k === now.answer);
   if (box.value !== comment(of, one)) box.value = comment(of, one);
@@ -207,8 +216,8 @@ const update = (made, k) => {
   const there = mine.other;
   made.querySelector(".other").replaceChildren(...(there ? [make("p", { class: "warn" }, `${there.from} gives `
     + [there.points === undefined ? null : counted(halves(there.points), "point"), there.comment ? `the comment “${there.comment}”` : null].filter(Boolean).join(" and ") + ". ",
-    make("button", { onclick: () => { const { from, ...theirs } = there; give(of, one, { ...theirs, other: undefined }); paint(); } }, "Take it"), " ",
-    make("button", { onclick: () => { give(of, one, { other: undefined }); paint(); } }, "Keep mine"))] : []));
+    make("button", { onclick: () => { const { from, ...theirs } = there; give(of, one, { ...theirs, other: undefined }); refresh(k); } }, "Take it"), " ",
+    make("button", { onclick: () => { give(of, one, { other: undefined }); refresh(k); } }, "Keep mine"))] : []));
 };
 
 // Figures are put into the page when their card comes near.
@@ -255,12 +264,12 @@ const take = (k, select) => {
   select.selectedIndex = 0;
   if (!text) return;
   give(of, one, { comment: there && there !== text ? `${there}\n${text}` : text });
-  paint();
+  refresh(k);
 };
 const grade = (k, value) => {
   const of = question(), one = of.answers[k];
   give(of, one, { points: value });
-  paint();
+  refresh(k);
   get("spoken").textContent = value === undefined ? `${called(k)}: no points yet.` : `${called(k)}: ${counted(halves(value), "point")}.`;
 };
 
@@ -277,7 +286,11 @@ const count = () => {
     option.textContent = `${questions[k].name} · ${left ? `${left} left` : "done"}`;
   });
 };
-const paint = () => {  // what is on the page, anew
+const refresh = (k) => {  // one card, anew
+  update(get(`a-${k}`), k);
+  count();
+};
+const paint = () => {  // every card, anew
   for (const made of get("answers").querySelectorAll("article")) update(made, Number(made.id.slice(2)));
   count();
 };
@@ -353,7 +366,7 @@ const half = () => {
   grade(now.answer, Math.min(more, question().points));
 };
 const keys = {
-  n: () => go(now.answer + 1), p: () => go(now.answer - 1), u: left, "]": () => ask(now.question + 1), "[": () => ask(now.question - 1),
+  n: () => go(now.answer + 1), p: () => go(now.answer - 1), u: left, q: () => ask(now.question + 1), Q: () => ask(now.question - 1),
   c: () => get(`c-${now.answer}`)?.focus(), v: () => get(`v-${now.answer}`)?.focus(), a: () => toggle("all"), h: () => toggle("names"), s: save, o: () => get("load").click(),
   "?": () => { get("help").open = !get("help").open; }, ".": half, ",": half, Backspace: () => grade(now.answer, undefined),
 };
@@ -373,7 +386,7 @@ addEventListener("keydown", (event) => {
   }
   const isOwn = target.matches("button, summary, a, input[type=checkbox], input[type=file]");
   const act = key === "Enter" && !isOwn ? keys.n : /^[0-9]$/.test(key) ? () => digit(key) : keys[key];
-  if (!act || !answer() && !["]", "[", "?", "s", "o", "h", "a"].includes(key)) return;
+  if (!act || !answer() && !["q", "Q", "?", "s", "o", "h", "a"].includes(key)) return;
   event.preventDefault();
   act();
 });
