@@ -167,7 +167,7 @@ def test_the_order_stays_as_long_as_the_secret_does(course, monkeypatch):
     assert pages[0] == pages[1] and len({*pages}) > 2
 
 
-def test_two_hundred_students_are_graded_without_the_mouse(grader, tmp_path):
+def test_two_hundred_students_are_graded_without_the_mouse(grader, tmp_path, monkeypatch):
     assert min(grader.open() for _ in range(2)) < 2
     assert "2 of 198 done, 196 left" in grader.text("#count")  # those that nobody touched have their 0
     assert "1 point: describes the curve" in grader.text("section:not([hidden])")
@@ -203,6 +203,14 @@ def test_two_hundred_students_are_graded_without_the_mouse(grader, tmp_path):
         CsvExport(to=str(tmp_path / "grades.csv")).export(gradebook)
     assert re.search(rf",{student},.*,2\.0,14\.0$", (tmp_path / "grades.csv").read_text(), re.MULTILINE)
     assert grader.course.rows()[student].manual[SMOOTH] == 2
+
+    monkeypatch.chdir(grader.course.folder)
+    reflections.write(grader.course.directory, ASSIGNMENT)  # a new page, which knows all that
+    grader.open()
+    assert "198 of 198 done" in grader.text("#count")
+    grader.press("0")
+    (changed,) = grader.save(tmp_path / "SCORES.json")
+    assert changed["points"] == 0 and changed["known"] == {"points": 2, "comment": "Which epoch?"}
 
 
 def test_two_graders_work_comes_together_in_the_page(grader, large, tmp_path):
