@@ -243,6 +243,8 @@ def test_what_students_wrote_stays_text_and_what_they_saw_is_beside_it(grader, l
     hostile = grader.page.locator(f"#a-{number['ada-004']}")
     hostile.scroll_into_view_if_needed()
     assert HOSTILE in hostile.locator(".answer").text_content()
+    rubric = grader.page.locator("section:not([hidden])").bounding_box()
+    assert 0 < rubric["y"] < 900 - rubric["height"]  # beside whatever answer is looked at
     assert "0.6090" in hostile.locator("mark.found").all_inner_texts()
     assert hostile.locator("mark.not").all_inner_texts() == ["77.77"]
     hostile.locator("figure img").first.wait_for()

@@ -232,7 +232,7 @@ class Page:
                 cell, grade = answers.get(question.cell), cells.get((name, question.cell))
                 if cell is None or grade is None:
                     continue
-                text = readable(cell.source)
+                text = readable(cell.source).strip()
                 question.answers.append(
                     Answer(
                         number, parts(text, known), digest(cell), bare(text) in ("", bare(question.stub)),
