@@ -152,6 +152,18 @@ def listed(page, cell=SMOOTH):
     return [data["students"][each["student"]]["id"] for each in question["answers"]]
 
 
+def test_what_was_handed_out_is_nobodys_copy():
+    text = "Describe here, in two to five sentences, what you have seen."
+    written, untouched = ([made(text, is_empty), made(text, is_empty)] for is_empty in (False, True))
+    reflections.compare(written)
+    reflections.compare(untouched)
+    assert [one.alike for one in written] == [[(1, 100)], [(0, 100)]] and [one.alike for one in untouched] == [[], []]
+
+
+def made(text, is_empty):
+    return reflections.Answer(0, parts(text, []), "", is_empty, [], None, None, True, "")
+
+
 def test_the_order_is_each_questions_own(large):
     orders = [listed(large.page, cell) for cell in (SMOOTH, LABELS)]
     assert sorted(orders[0]) == sorted(orders[1]) and len({*map(tuple, [*orders, sorted(orders[0])])}) == 3
