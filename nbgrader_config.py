@@ -20,6 +20,7 @@ from autograder.grading.harmless import Harmless
 from autograder.grading.penalties import GetGrades
 from autograder.grading.read import ClearOutput
 from autograder.grading.restore import RestoreCells
+from autograder.grading.rubrics import ShowRubrics
 from autograder.grading.score import SaveAutoGrades, ScoreCells
 
 c = get_config()  # noqa: F821, nbgrader provides it
@@ -40,8 +41,8 @@ c.ClearSolutions.enforce_metadata = False  # questions without points are answer
 c.ClearSolutions.text_stub = "*Your answer:* …"
 
 # nbgrader's own pipeline with steps of ours: RestoreCells, Execute, ScoreCells, Harmless,
-# SaveAutoGrades. Its CheckCellMetadata has nothing left to check: RestoreCells takes all metadata from
-# the release.
+# SaveAutoGrades, ShowRubrics. Its CheckCellMetadata has nothing left to check: RestoreCells takes all
+# metadata from the release.
 c.Autograde.exporter_class = "autograder.grading.checked.CheckedExporter"
 c.Autograde.sanitize_preprocessors = [
     RestoreCells,
@@ -59,6 +60,7 @@ c.Autograde.autograde_preprocessors = [
     Harmless,
     SaveAutoGrades,
     AssignLatePenalties,
+    ShowRubrics,
 ]
 
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]

@@ -8,9 +8,11 @@ import shlex
 import sys
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import nbformat
 import pytest
+import reflecting
 from conftest import ASSIGNMENT, ROOT, Course
 from jupyter_core.application import NoStart
 from nbgrader.api import Gradebook
@@ -104,6 +106,13 @@ def grade_by_hand(assignment, students, points):
         gradebook.db.commit()
 
 
+def to_read(student):
+    """Return the names of the cells that wait for a person."""
+    with Gradebook("sqlite:///gradebook.db", "fine-tuning") as gradebook:
+        (notebook,) = gradebook.find_submission(ASSIGNMENT, student).notebooks
+        return [grade.name for grade in notebook.grades if grade.needs_manual_grade]
+
+
 def column(path, name):
     with open(path, newline="") as file:
         return [row[name] for row in csv.DictReader(file)]
@@ -118,8 +127,10 @@ def test_the_document(here):
         for command in map(shlex.split, commands.splitlines()):
             if command[1] == "zip_collect":
                 download()
-            if command[1] == "generate_feedback":
-                grade_by_hand(ASSIGNMENT, ["jdoe"], 2)
+            if command[1:3] == ["reflections", "SCORES.json"]:  # as a grader saves it in the browser
+                here_now = Path.cwd()
+                given = [reflecting.entry(here_now, "jdoe", cell, points=2) for cell in to_read("jdoe")]
+                reflecting.save(here_now / "SCORES.json", *given)
             if command[0] in PROGRAMS:
                 printed += run(*command) + " "
             elif command[0] == "cd":

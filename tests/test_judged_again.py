@@ -11,6 +11,7 @@ from conftest import ASSIGNMENT, RELEASE, ROOT, Course
 from nbgrader.api import Gradebook
 
 from autograder.grading import answers
+from autograder.grading.rubrics import is_rubric
 from autograder.grading.state import State
 
 ANSWERS = ("right-first-time", "forgot-zero-grad", "syntax-error", "untouched")
@@ -61,6 +62,7 @@ def test_a_rule_that_does_not_count_costs_nothing_and_runs_nothing(course):
     assert status == 0, printed
     rows, after = course.rows(), shown(course)
     assert rows["forgot-zero-grad"].total == 14 and rows["forgot-zero-grad"].mistakes == []
+    assert sum(map(is_rubric, notebook(course, "forgot-zero-grad").cells)) == 7
     for student in set(ANSWERS) - {"forgot-zero-grad"}:
         assert after[student] == before[student] and rows[student] == first[student]
     assert [cell[:1] for cell in after["forgot-zero-grad"]][:8] == [cell[:1] for cell in before["forgot-zero-grad"]][:8]

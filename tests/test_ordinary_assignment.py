@@ -1,10 +1,14 @@
 """An assignment without a lesson of its own, beside 08 in one course: graded as stock nbgrader does it."""
 
+import copy
+
 import nbformat
 import pytest
 from classes import STOCK, scores
 from conftest import Course
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from autograder.grading.feedback import HideTests
 
 ORDINARY = "09_means"
 MEAN = """
@@ -19,6 +23,7 @@ points = sum(abs(mean([k, k + 1]) - k - 0.5) < 1e-9 for k in range(3))
 ### END HIDDEN TESTS
 points
 """
+RUBRIC = "**Rubric.** 4 points: it *is*."
 ANSWERS = {
     "right": "def mean(values):\n    return sum(values) / len(values)",
     "sum-in-place-of-mean": "def mean(values):\n    return sum(values)",
@@ -55,7 +60,7 @@ def source():
             ),
             graded_cell(new_code_cell("assert math.isclose(mean([0.5]), 0.5)"), "test_one_value", 1.5),
             graded_cell(new_code_cell(PARTIAL.strip()), "test_partial", 3),
-            graded_cell(new_markdown_cell("It is."), "essay", 4, solution=True, locked=False),
+            graded_cell(new_markdown_cell(f"It is.\n\n{RUBRIC}"), "essay", 4, solution=True, locked=False),
         ],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )  # fmt: skip
@@ -114,3 +119,30 @@ def test_the_report_says_what_went_wrong(course):
     assert mistakes["raises"][0] == "`test_mean` stopped with KeyError: 'no'"
     assert "standard error" in mistakes["warns"][0]
     assert "Time ran out" in mistakes["endless"][0]
+
+
+def cells(course, step, student=""):
+    return nbformat.read(course.folder / step / student / ORDINARY / f"{ORDINARY}.ipynb", as_version=4).cells
+
+
+def test_the_rubric_is_beside_the_answer_for_graders_and_nobody_else(course):
+    *_, answer, beside = cells(course, "autograded", "right")
+    assert answer.metadata.nbgrader.grade_id == "essay" and "4 points: it *is*" in beside.source
+    assert beside.metadata.nbgrader.locked and not beside.metadata.nbgrader.grade
+    assert "4 points" not in str(cells(course, "notebooks")) + str(cells(course, "submitted", "right"))
+    autograded = nbformat.v4.new_notebook(cells=cells(course, "autograded", "right"))
+    for shown, preprocessor in ((False, HideTests()), (True, HideTests(show_rubrics=True))):
+        notebook, _ = preprocessor.preprocess(copy.deepcopy(autograded), {})
+        assert ("4 points" in str(notebook)) == shown and len(notebook.cells) == len(autograded.cells) - (not shown)
+
+
+@pytest.mark.parametrize("course", ["autograder grade"], indirect=True)
+def test_a_changed_rubric_is_shown_anew_and_once(course):
+    path = course.folder / "solutions" / ORDINARY / f"{ORDINARY}.ipynb"
+    before = path.read_text()
+    path.write_text(before.replace("4 points: it", "3 points: it"))
+    status, printed = course.run("autograder", "grade", ORDINARY, "--student", "right")
+    path.write_text(before)
+    assert status == 0, printed
+    sources = [cell.source for cell in cells(course, "autograded", "right")]
+    assert sum("points: it" in source for source in sources) == 1 and "3 points: it" in sources[-1]

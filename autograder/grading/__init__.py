@@ -2,7 +2,8 @@
 
 In the order a submission passes through: `submissions` receives files that may be anything, `read`
 a notebook, `restore` the cells that are not the student's, `execute`, `score` by the `examiner`, make
-`harmless` what will be shown; then `report`. Before anybody's, the `solution` passes through.
+`harmless` what will be shown; then `report`, and `reflections`, which people grade `by_hand`. Before
+anybody's, the `solution` passes through.
 """
 
 import sys

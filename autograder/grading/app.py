@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from traitlets import Bool, TraitError, default
 
-from . import answers, forget, release, report, solution
+from . import answers, by_hand, forget, reflections, release, report, solution
 from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .gradebook import patiently
@@ -219,6 +219,64 @@ def write_report(coursedir: CourseDirectory, assignment: str) -> tuple[Points, l
     return found
 
 
+class Reflections(NbGrader):
+    name = "autograder-reflections"
+    description = (
+        "Write reflections.html, on which answers are graded by hand; put what graders give there into the "
+        "gradebook."
+    )
+    examples = """
+        Write the page, and put two graders' work into the gradebook:
+
+            autograder reflections 08_tinybert_fine_tuning
+            autograder reflections SCORES.json SCORES-of-maria.json
+        """
+    flags: dict[str, Any] = {
+        "overwrite": (
+            {"Reflections": {"overwrite": True}},
+            "Put in what graders give also where something else was entered since the page was written.",
+        )
+    }
+    overwrite = Bool(False, help="Whether to write over what was entered elsewhere.").tag(config=True)
+
+    def start(self) -> None:
+        super().start()
+        files = [Path(name).absolute() for name in self.extra_args if is_file(name)]
+        self.extra_args[:] = [name for name in self.extra_args if not is_file(name)]
+        try:
+            with chdir(self.coursedir.root):
+                self.exit(self.enter(files) if files else self.write())
+        except (InstallationFault, OSError, SQLAlchemyError) as error:
+            self.fail(because(error, self.coursedir))
+
+    def write(self) -> int:
+        """Write the page; return the exit status."""
+        assignment = assignment_of(self)
+        self.coursedir.assignment_id = assignment
+        solution.must_exist(self.coursedir)
+        questions, count = patiently(reflections.write, self.coursedir, assignment)
+        print(
+            f"reflections.html: {count} answers to {questions} questions, for graders only: it holds "
+            "names and the solution."
+        )
+        return 0
+
+    def enter(self, files: list[Path]) -> int:
+        """Put files of scores into the gradebook; return the exit status: 1 if something was left out."""
+        named = {*filter(None, [self.coursedir.assignment_id]), *self.extra_args}
+        assignment = assignment_of(self) if named else ""
+        result = patiently(by_hand.enter, self.coursedir, assignment, files, self.overwrite)
+        for sentence in result.left_out:
+            print(sentence)
+        print(f"{result.points} points and {result.comments} comments were put into the gradebook.")
+        return 1 if result.left_out else 0
+
+
+def is_file(argument: str) -> bool:
+    """Whether an argument is a file of scores, and not an assignment."""
+    return argument.lower().endswith(".json")
+
+
 class Forget(NbGrader):
     name = "autograder-forget"
     description = "Remove all that this course keeps of one student, submissions and grades included."
@@ -238,6 +296,7 @@ class Forget(NbGrader):
             if not self.yes and input(f"Write {clean(student)} to go on: ") != student:
                 self.fail("Nothing was removed.")
             forget.forget(self.coursedir, student)
+            Path("reflections.html").unlink(missing_ok=True)  # what graders gave is not in it
             for assignment in forget.graded(self.coursedir):
                 write_report(self.coursedir, assignment)
         print("Done. grades.csv, where you have exported one, and nbgrader's exchange are not touched.")
@@ -269,6 +328,7 @@ class Autograder(NbGrader):
         "sample-class": (SampleClass, SampleClass.description),
         "grade": (GradeClass, GradeClass.description),
         "report": (Report, Report.description),
+        "reflections": (Reflections, Reflections.description),
         "forget": (Forget, Forget.description),
         "release": (Release, Release.description),
     }

@@ -1,12 +1,14 @@
-"""Show students what the hidden tests found, not the hidden tests, and no marks for their graders."""
+"""Show students what the hidden tests found, not the hidden tests, and nothing that is for their graders."""
 
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade, is_solution
+from traitlets import Bool
 
 from ..verdict import MARK
 from .read import Processed
+from .rubrics import is_rubric
 
 
 class HideTests(ClearHiddenTests):
@@ -15,6 +17,15 @@ class HideTests(ClearHiddenTests):
     Test cells only: a student's own cell may hold anything, also half a marker. There are no
     tracebacks into the tests to remove, because ScoreCells leaves one sentence in their place.
     """
+
+    show_rubrics = Bool(
+        False, help="Whether students see the rubrics of the answers that a person grades."
+    ).tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
+        """Take out the rubrics, unless they are to be shown, and what is hidden in the test cells."""
+        nb.cells = [cell for cell in nb.cells if self.show_rubrics or not is_rubric(cell)]
+        return super().preprocess(nb, resources)
 
     def preprocess_cell(self, cell: NotebookNode, resources: ResourcesDict, cell_index: int) -> Processed:
         """Remove the hidden part of one test cell, and the marks in it."""

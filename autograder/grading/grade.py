@@ -41,10 +41,12 @@ from .gradebook import T, Ts, one_connection, opened, patiently
 from .job import Job, execute, in_the_way, write
 from .read import grade_id
 from .restore import read_release
+from .rubrics import is_rubric
 from .score import SaveAutoGrades
 from .state import State
 from .submissions import TIMESTAMP, Notebooks, Submission, folders, notebooks, receive, remark
 
+STEPS = ("source", "release", "autograded")  # that are where they are
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # it will be the same for all
 
 
@@ -71,7 +73,7 @@ class Grade(Autograde):
         self.coursedir = CourseDirectory(
             parent=self.parent,
             **{name: getattr(coursedir, name) for name in ("root", "db_url", "assignment_id")},
-            **{name: getattr(coursedir, name) for name in ("release_directory", "autograded_directory")},
+            **{f"{step}_directory": getattr(coursedir, f"{step}_directory") for step in STEPS},
             submitted_directory=self.stage.name,
         )
         self.assignment = coursedir.assignment_id
@@ -221,6 +223,7 @@ class Grade(Autograde):
             return None
         for name, notebook in found.items():
             notebook.metadata[KEY]["key"] = key
+            notebook.cells = [cell for cell in notebook.cells if not is_rubric(cell)]
             for cell in notebook.cells:
                 if text := evidence[name].get(grade_id(cell) or ""):
                     cell.outputs = [new_output("display_data", data={MIME_TYPE: text})]

@@ -39,26 +39,7 @@ class RestoreCells(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Return the restored notebook; its metadata carries the remarks."""
-        release = self.released(resources["nbgrader"])
-        notes = {"remarks": [], **nb.metadata.get(KEY, {})}
-        mine, extras = match(release.cells, nb.cells)
-        remarks = prune(extras)
-        moved, unsure = gather(release.cells, mine, extras)
-        remarks += moving(release.cells, moved.keys() - unsure, unsure)
-        cells = list(map(plain, extras.pop(-1, [])))
-        for number, cell in enumerate(release.cells):
-            found = written(cell, mine[number])
-            remarks += [] if number in moved else describe(cell, found)
-            if is_answer(cell) and not is_prose(cell):
-                cells += map(plain, found[-MOST_TWINS:-1])
-            cells.append(fill(cell, found, moved.get(number, [])))
-            cells += map(plain, extras.pop(number, []))
-        notes["losses"] = losses(lesson_of(release), nb.cells)
-        notes["remarks"] += remarks
-        nb.cells = cells
-        notes.update(release.metadata.get(KEY, {}))
-        nb.metadata.update({**copy.deepcopy(release.metadata), KEY: notes})
-        return nb, resources
+        return restored(nb, self.released(resources["nbgrader"])), resources
 
     def released(self, names: Mapping[str, str]) -> NotebookNode:
         """Read the notebook that students were given. Raises NbGraderException if there is none."""
@@ -70,6 +51,29 @@ class RestoreCells(NbGraderPreprocessor):
                 f"No {path}: run `nbgrader generate_assignment {names['assignment']}` first."
             )
         return read_release(path, path.stat().st_mtime_ns)
+
+
+def restored(nb: NotebookNode, release: NotebookNode) -> NotebookNode:
+    """Return a submitted notebook in the order and shape of the released one; see RestoreCells."""
+    notes = {"remarks": [], **nb.metadata.get(KEY, {})}
+    mine, extras = match(release.cells, nb.cells)
+    remarks = prune(extras)
+    moved, unsure = gather(release.cells, mine, extras)
+    remarks += moving(release.cells, moved.keys() - unsure, unsure)
+    cells = list(map(plain, extras.pop(-1, [])))
+    for number, cell in enumerate(release.cells):
+        found = written(cell, mine[number])
+        remarks += [] if number in moved else describe(cell, found)
+        if is_answer(cell) and not is_prose(cell):
+            cells += map(plain, found[-MOST_TWINS:-1])
+        cells.append(fill(cell, found, moved.get(number, [])))
+        cells += map(plain, extras.pop(number, []))
+    notes["losses"] = losses(lesson_of(release), nb.cells)
+    notes["remarks"] += remarks
+    nb.cells = cells
+    notes.update(release.metadata.get(KEY, {}))
+    nb.metadata.update({**copy.deepcopy(release.metadata), KEY: notes})
+    return nb
 
 
 @lru_cache(maxsize=8)

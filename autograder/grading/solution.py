@@ -55,7 +55,10 @@ NO_MATTER = (
     "GradeClass", "AutogradeApp", "ExportApp", "GenerateAssignment", "GenerateFeedback", "SolutionCheck",
 )  # fmt: skip
 # Files of the package that turn evidence into what is read of it, beside those of a lesson.
-JUDGES = ("rule.py", "verdict.py", "score.py", "report.py", "page.py", "marks.py")
+JUDGES = (
+    "rule.py", "verdict.py", "score.py", "report.py", "page.py", "marks.py", "rubrics.py", "reflections.*",
+    "numbers.py", "by_hand.py",
+)  # fmt: skip
 
 
 class SolutionCheck(LoggingConfigurable):
