@@ -13,11 +13,10 @@ from autograder.tinybert import figures, names, rulers
 from autograder.tinybert.checks import try_history
 from autograder.tinybert.collect import watch
 from autograder.tinybert.figures import inside as inside_figures
-from autograder.tinybert.lesson import load_reviews, load_tokenizer
+from autograder.tinybert.lesson import HIGH, MIDDLE, STANDARD, load_reviews, load_tokenizer
 from autograder.tinybert.running import Lab, Result
 from autograder.tinybert.start import batches, fresh_model, redraw, shuffled_batches
 
-HIGH, MIDDLE, STANDARD = 2.5e-3, 3e-4, 2e-5
 EPOCHS = 2
 
 

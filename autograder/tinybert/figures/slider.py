@@ -14,27 +14,35 @@ from .show import COLOURS, NAMES, bundle, figure, in_words, need, panels, png
 
 TOPICS = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
 SHAPES = "o", "s", "^", "D", "v"
+# The same as paths around (0, 0).
+PATHS = (
+    "M-5.5,0a5.5,5.5 0 1 0 11,0a5.5,5.5 0 1 0 -11,0Z",
+    "M-5,-5H5V5H-5Z",
+    "M0,-6.5L6,5H-6Z",
+    "M0,-7L7,0L0,7L-7,0Z",
+    "M0,6.5L6,-5H-6Z",
+)
 SIZE = 220  # of a panel, in units of the drawing
+LINE = 13  # from one name to the next
 
 PAGE = """<div id="{name}">
 <div class="still">{still}</div>
 <div class="moving" hidden>
 <p><label for="{name}-epoch">Epoch <output id="{name}-now">0</output>
 <input id="{name}-epoch" type="range" min="0" max="{last}" value="0" step="1" style="width:60%"></label></p>
-<svg viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;background:white" role="img"
-aria-label="{alt}">
+<svg viewBox="0 0 {width} {height}" width="{width}" role="img"
+style="max-width:100%;height:auto;background:white" aria-label="{alt}">
 {drawing}</svg>
 <p>{legend}</p></div></div>
 <script>(function () {{
 const script = document.currentScript, places = {places};
 const root = (script && script.previousElementSibling) || document.getElementById("{name}");
 if (!root) return;
-const slider = root.querySelector("input"), dots = [...root.querySelectorAll("circle")];
+const slider = root.querySelector("input"), marks = [...root.querySelectorAll("svg .moves")];
 const move = () => {{
   root.querySelector("output").textContent = slider.value;
   places.forEach((run, k) => run[slider.value].forEach(([x, y], i) => {{
-    const dot = dots[k * run[0].length + i];
-    dot.setAttribute("cx", x); dot.setAttribute("cy", y);
+    marks[k * run[0].length + i].setAttribute("transform", `translate(${{x}} ${{y}})`);
   }}));
 }};
 slider.addEventListener("input", move);
@@ -101,20 +109,25 @@ def page(
             f'<rect x="{left}" y="20" width="{SIZE}" height="{SIZE}" fill="none" stroke="#595959"/>'
         )
         drawing += [
-            f'<circle r="4" fill="{colour}" stroke="white"><title>{escape(sentence)}</title></circle>'
-            for colour, group in zip(TOPICS, topics.values())
+            f'<path class="moves" d="{shape}" fill="{colour}" stroke="white">'
+            f"<title>{escape(sentence)}</title></path>"
+            for colour, shape, group in zip(TOPICS, PATHS, topics.values())
             for sentence in group
         ]
-        scaled = [(place - middle) / (2 * reach) + 0.5 for place in found[rate]]
+        drawing += [
+            f'<text class="moves" font-size="12" font-weight="bold" text-anchor="middle" '
+            f'stroke="white" stroke-width="3" paint-order="stroke">{escape(topic)}</text>'
+            for topic in topics
+        ]
+        corner = np.array([left, 20])
+        scaled = [corner + SIZE * ((place - middle) / (2 * reach) * (1, -1) + 0.5) for place in found[rate]]
         moving.append(
-            [
-                [[round(left + SIZE * float(x), 1), round(20 + SIZE * (1 - float(y)), 1)] for x, y in place]
-                for place in scaled
-            ]
+            [np.concatenate([place, names(place, topics, corner)]).round(1).tolist() for place in scaled]
         )
     legend = " ".join(
-        f'<span style="white-space:nowrap"><span style="color:{c}">●</span> {escape(t)}</span>'
-        for c, t in zip(TOPICS, topics)
+        f'<span style="white-space:nowrap"><svg viewBox="-8 -8 16 16" width="16" aria-hidden="true">'
+        f'<path d="{shape}" fill="{colour}"/></svg> {escape(topic)}</span>'
+        for colour, shape, topic in zip(TOPICS, PATHS, topics)
     )
     return PAGE.format(
         name=f"cloud-{crc32(json.dumps(moving).encode())}",
@@ -127,6 +140,21 @@ def page(
         still=picture,
         alt=escape(alt),
     )
+
+
+def names(place: Any, topics: dict[str, list[str]], corner: Any) -> Any:
+    """Return where the topics' names stand: at the middle of their sentences, none over another."""
+    ends = np.cumsum([len(group) for group in topics.values()])
+    middles = np.array([group.mean(0) for group in np.split(place, ends[:-1])])
+    low, high = corner[1] + LINE, corner[1] + SIZE - 4
+    order = np.argsort(middles[:, 1])
+    heights = middles[order, 1]
+    for k in range(1, len(heights)):
+        heights[k] = max(heights[k], heights[k - 1] + LINE)
+    heights -= max(0.0, heights[-1] - high)
+    middles[order, 1] = np.maximum(heights, low + LINE * np.arange(len(heights)))
+    middles[:, 0] = middles[:, 0].clip(corner[0] + 32, corner[0] + SIZE - 32)
+    return middles
 
 
 def words(found: dict[Any, Any]) -> str:
