@@ -254,5 +254,7 @@ def test_every_figure_fits_its_window(student, folder, width):
     student.photograph(folder, width)
     images = student.page.locator(".jp-Notebook .jp-OutputArea img:visible")
     assert images.count() >= 15
-    for box in (image.bounding_box() for image in images.all()):
+    tables = student.page.locator(".jp-OutputArea [role=region]:has(table):visible")  # which scroll
+    assert tables.count() == 3
+    for box in (shown.bounding_box() for shown in [*images.all(), *tables.all()]):
         assert box["x"] >= 0 and box["x"] + box["width"] <= width

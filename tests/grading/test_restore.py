@@ -238,9 +238,10 @@ def test_answers_whose_questions_are_gone_stand_in_every_place_that_they_may_bel
 
 
 def test_no_text_is_no_answer(restore, submitted):
+    stub = cell(submitted, "reflect_smooth").source
     for name in ASKED:
         submitted.cells.remove(cell(submitted, name))
-    submitted.cells.insert(place(submitted, "reflection") + 1, new_markdown_cell("*Your answer:* …"))
+    submitted.cells.insert(place(submitted, "reflection") + 1, new_markdown_cell(stub))
     notebook, remarks = restore(submitted)
     assert determine_grade(cell(notebook, "reflect_smooth"))[0] == 0
     assert remarks == [f"The cell `{n}` was not found; its place was put back." for n in ASKED[1::2]]

@@ -203,6 +203,7 @@ def step_size(lab: Lab, model: Any, optimizer: Any) -> None:
                 textcoords="offset points",
                 color=COLOURS[rate],
                 fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},  # over the dotted line
             )
         said.append(
             f"{NAMES[rate]}: " + ", ".join(f"{part} {ratio:.2%}" for part, ratio in moved.items()) + "."

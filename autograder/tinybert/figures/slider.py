@@ -23,7 +23,8 @@ PATHS = (
     "M0,6.5L6,-5H-6Z",
 )
 SIZE = 220  # of a panel, in units of the drawing
-LINE = 13  # from one name to the next
+LINE, ROOM = 13, 33  # from one name to the next; half of the longest
+HEAP = 55  # how wide sentences spread that are no heap
 
 PAGE = """<div id="{name}">
 <div class="still">{still}</div>
@@ -108,21 +109,22 @@ def page(
             f'<text x="{left + 4}" y="14" font-size="13" fill="{COLOURS[rate]}">{NAMES[rate]}</text>'
             f'<rect x="{left}" y="20" width="{SIZE}" height="{SIZE}" fill="none" stroke="#595959"/>'
         )
+        # Names first, so that they cover no sentence.
+        drawing += [
+            f'<text class="moves" font-size="12" font-weight="bold" text-anchor="middle" fill="#595959">'
+            f"{escape(topic)}</text>"
+            for topic in topics
+        ]
         drawing += [
             f'<path class="moves" d="{shape}" fill="{colour}" stroke="white">'
             f"<title>{escape(sentence)}</title></path>"
             for colour, shape, group in zip(TOPICS, PATHS, topics.values())
             for sentence in group
         ]
-        drawing += [
-            f'<text class="moves" font-size="12" font-weight="bold" text-anchor="middle" '
-            f'stroke="white" stroke-width="3" paint-order="stroke">{escape(topic)}</text>'
-            for topic in topics
-        ]
         corner = np.array([left, 20])
         scaled = [corner + SIZE * ((place - middle) / (2 * reach) * (1, -1) + 0.5) for place in found[rate]]
         moving.append(
-            [np.concatenate([place, names(place, topics, corner)]).round(1).tolist() for place in scaled]
+            [np.concatenate([names(place, topics, corner), place]).round(1).tolist() for place in scaled]
         )
     legend = " ".join(
         f'<span style="white-space:nowrap"><svg viewBox="-8 -8 16 16" width="16" aria-hidden="true">'
@@ -143,18 +145,19 @@ def page(
 
 
 def names(place: Any, topics: dict[str, list[str]], corner: Any) -> Any:
-    """Return where the topics' names stand: at the middle of their sentences, none over another."""
+    """Return where the topics' names stand: amid their sentences, none over another.
+
+    Where all sentences lie in one heap, the names stand beside it.
+    """
     ends = np.cumsum([len(group) for group in topics.values()])
-    middles = np.array([group.mean(0) for group in np.split(place, ends[:-1])])
-    low, high = corner[1] + LINE, corner[1] + SIZE - 4
-    order = np.argsort(middles[:, 1])
-    heights = middles[order, 1]
-    for k in range(1, len(heights)):
-        heights[k] = max(heights[k], heights[k - 1] + LINE)
-    heights -= max(0.0, heights[-1] - high)
-    middles[order, 1] = np.maximum(heights, low + LINE * np.arange(len(heights)))
-    middles[:, 0] = middles[:, 0].clip(corner[0] + 32, corner[0] + SIZE - 32)
-    return middles
+    found = np.array([group.mean(0) for group in np.split(place, ends[:-1])]) + (0, 4)
+    order = np.argsort(found[:, 1])
+    for before, k in zip(order, order[1:]):
+        found[k, 1] = max(found[k, 1], found[before, 1] + LINE)
+    found[:, 1] -= max(0, found[:, 1].max() - corner[1] - SIZE + 4)
+    found[:, 0] += max(0.0, HEAP - place[:, 0].std())
+    found[:, 0] = found[:, 0].clip(corner[0] + ROOM, corner[0] + SIZE - ROOM)
+    return found
 
 
 def words(found: dict[Any, Any]) -> str:
