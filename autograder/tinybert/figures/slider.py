@@ -147,15 +147,15 @@ def page(
 def names(place: Any, topics: dict[str, list[str]], corner: Any) -> Any:
     """Return where the topics' names stand: amid their sentences, none over another.
 
-    Where all sentences lie in one heap, the names stand beside it.
+    Where all sentences lie in one heap or on one line, the names stand beside it.
     """
     ends = np.cumsum([len(group) for group in topics.values()])
     found = np.array([group.mean(0) for group in np.split(place, ends[:-1])]) + (0, 4)
     order = np.argsort(found[:, 1])
     for before, k in zip(order, order[1:]):
         found[k, 1] = max(found[k, 1], found[before, 1] + LINE)
+    found += np.maximum(0, HEAP - place.std(0)) * (1, 0.5)
     found[:, 1] -= max(0, found[:, 1].max() - corner[1] - SIZE + 4)
-    found[:, 0] += max(0.0, HEAP - place[:, 0].std())
     found[:, 0] = found[:, 0].clip(corner[0] + ROOM, corner[0] + SIZE - ROOM)
     return found
 
