@@ -5,6 +5,7 @@ the verdict is reached outside the student's process: see `lessons.Lesson.examin
 """
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Collection
 from typing import Any
@@ -23,10 +24,14 @@ def grading() -> bool:
 def check(function: Callable[..., Verdict | Evidence]) -> Callable[..., Verdict | Evidence | None]:
     """Decorate function(*arguments, seed), which returns Evidence while `grading()`, else a Verdict.
 
+    Its parameters are called as the notebook calls what it hands over.
+
     The check takes three more arguments. seed: of the hidden test, `seed="secret"`; without it, it is the
     student's own, which is passed over while the notebook is graded. points and without: what it is worth,
     and names of rules that do not count, in a course that has changed that.
     """
+
+    about = tuple(name for name in inspect.signature(function).parameters if name != "seed")
 
     @functools.wraps(function)
     def checked(
@@ -41,6 +46,7 @@ def check(function: Callable[..., Verdict | Evidence]) -> Callable[..., Verdict 
         assert isinstance(verdict, Verdict), verdict
         verdict = verdict.without(without)
         verdict = verdict if points is None else verdict.out_of(points)
+        verdict.about = about
         if verdict.findings and os.environ.get("NBGRADER_EXECUTION") == "validate":
             raise CheckFailed(verdict)  # `nbgrader validate` shows nothing else
         return verdict

@@ -1,12 +1,14 @@
 """What a check answers: points and findings, as a number, as text, as HTML, and as data."""
 
 import html
+import os
 import re
 import textwrap
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from . import stale
 from .rule import Finding
 
 MIME_TYPE = "application/vnd.autograder.verdict+json"
@@ -34,17 +36,23 @@ class Verdict:
     max_points: float
     findings: list[Finding]
     marks: list[str] = field(default_factory=list)  # sentences for a person; they take nothing
+    about: tuple[str, ...] = ()  # names of the notebook's variables that were checked
 
     @property
     def points(self) -> float:
         """max_points less what the findings take off, never below zero."""
         return float(round(max(0, self.max_points - sum(finding.points for finding in self.findings)), 2))
 
+    @property
+    def head(self) -> str:
+        """What was checked, and how it came out."""
+        return f"{self.check}: {self.points:g} of {self.max_points:g} points"
+
     def out_of(self, points: float) -> "Verdict":
         """Return the same verdict for a check that is worth other points: a finding keeps its share."""
         share = points / self.max_points
         findings = [replace(finding, points=finding.points * share) for finding in self.findings]
-        return Verdict(self.check, points, findings, self.marks)
+        return replace(self, max_points=points, findings=findings)
 
     def without(self, rules: Collection[str]) -> "Verdict":
         """Return the same verdict in a course where some rules do not count."""
@@ -54,30 +62,55 @@ class Verdict:
         return repr(self.points)
 
     def __str__(self) -> str:
-        head = f"{self.check}: {self.points:g} of {self.max_points:g} points."
-        return "\n".join([head, *map(str, self.findings)])
+        return "\n".join([f"{self.head}.", *map(str, self.findings)])
+
+    def _ipython_display_(self) -> None:
+        if "NBGRADER_EXECUTION" in os.environ:
+            raise NotImplementedError  # shown as the cell's result, where nbgrader looks for points
+        stale.show(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return {"text/plain": repr(self), "text/html": self.as_html(), MIME_TYPE: self.as_dict()}
+        return self.bundle()
+
+    def bundle(self, changed: str = "") -> dict[str, Any]:
+        """Return the verdict as a MIME bundle. changed: a variable that may be another one by now."""
+        plain = f"Out of date: {self.head}" if changed else repr(self)
+        return {"text/plain": plain, "text/html": self.as_html(changed), MIME_TYPE: self.as_dict()}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data."""
         return {"check": self.check, "points": self.points, "max_points": self.max_points,
                 "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
 
-    def as_html(self) -> str:
+    def as_html(self, changed: str = "") -> str:
         """Return the verdict as a box; told apart by sign and words, not by colour alone."""
         sign, colour = ("✓", "#009E73") if not self.findings else ("✗", "#D55E00")
-        head = f"{sign} {self.check}: {self.points:g} of {self.max_points:g} points"
-        body = "".join(
-            f"<p style='margin:.5em 0 0'>{markup(f.observed)} <b>Expected:</b> {markup(f.expected)}<br>"
-            f"{markup(f.why)} <i>→ {markup(f.hint)}</i></p>"
+        said = [
+            f"{markup(f.observed)} <b>Expected:</b> {markup(f.expected)}<br>"
+            f"{markup(f.why)} <i>→ {markup(f.hint)}</i>"
             for f in self.findings
-        ) or "<p style='margin:.5em 0 0'>Everything this check looks at is right.</p>"  # fmt: skip
+        ]
+        if changed:
+            sign, colour = "Out of date:", "#8C8C8C"
+            said.insert(0, markup(f"A cell that makes `{changed}` has been run since. Run this check again."))
+        said = said or ["Everything this check looks at is right."]
+        body = "".join(f"<p style='margin:.5em 0 0'>{sentence}</p>" for sentence in said)
         return (
             f"<div role='status' style='border-left:5px solid {colour};padding:.5em 1em;"
-            f"line-height:1.5;max-width:60em'><b>{html.escape(head)}</b>{body}</div>"
+            f"line-height:1.5;max-width:60em'><b>{html.escape(f'{sign} {self.head}')}</b>{body}</div>"
         )
+
+
+class Rehearsal(Verdict):
+    """The findings of a check that runs ahead of the one that counts: nothing of points."""
+
+    @property
+    def head(self) -> str:
+        """What was checked, and how it came out."""
+        return f"{self.check}, a rehearsal: {'mend this first' if self.findings else 'ready for the run'}"
+
+    def __repr__(self) -> str:
+        return self.head
 
 
 def mark(sentence: str) -> dict[str, str]:

@@ -19,6 +19,13 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 NAME = "08_tinybert_fine_tuning"
 PATH = Path(__file__).parent / NAME / f"{NAME}.ipynb"
 PAGE = Path(__file__).parents[1] / "docs" / "solution.html"
+# Where nbconvert's template is too pale to be read by all, or tells links by colour alone.
+STYLE = """<style>
+:root { --jp-mirror-editor-comment-color: #2b6060; --jp-mirror-editor-number-color: #060;
+  --jp-mirror-editor-operator-color: #7a00cc; }
+.jp-RenderedHTMLCommon :is(a:link, a:visited) { text-decoration: underline; }
+</style>
+"""
 
 
 def without_bars(notebook):
@@ -54,7 +61,8 @@ def page(notebook):
     exporter.register_preprocessor(folded, enabled=True)
     named = {"metadata": {"name": f"Solution: {NAME}"}}
     source, _ = exporter.from_notebook_node(copy.deepcopy(notebook), named)
-    return source.replace('href="../../', 'href="../')  # links that begin at the notebook's folder
+    source = source.replace('href="../../', 'href="../')  # links that begin at the notebook's folder
+    return source.replace("</head>", f"{STYLE}</head>", 1)
 
 
 def main():

@@ -1,6 +1,8 @@
 """The lesson's own code: runs that can be repeated, figures that never stop, sentences in place of tracebacks."""
 
 import json
+import re
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -9,15 +11,16 @@ import torch
 from bad_inputs import cell
 from loops import variation
 
+from autograder import stale
 from autograder.tinybert import figures, names, rulers
 from autograder.tinybert.checks import try_history
 from autograder.tinybert.collect import watch
 from autograder.tinybert.figures import inside as inside_figures
-from autograder.tinybert.lesson import load_reviews, load_tokenizer
+from autograder.tinybert.lesson import HIGH, MIDDLE, STANDARD, load_reviews, load_tokenizer
 from autograder.tinybert.running import Lab, Result
 from autograder.tinybert.start import batches, fresh_model, redraw, shuffled_batches
+from autograder.verdict import Verdict
 
-HIGH, MIDDLE, STANDARD = 2.5e-3, 3e-4, 2e-5
 EPOCHS = 2
 
 
@@ -255,3 +258,42 @@ def test_the_notebook_says_what_the_run_cell_needs(release):
     source = cell(release, "run").source
     assert "start_again" in source and "train_tinybert(model, train_loader, optimizer" in source
     assert json.loads(nbformat.writes(release))["metadata"]["autograder"] == {"lesson": "tinybert"}
+
+
+# --- What a check answers
+
+
+@pytest.mark.parametrize(
+    ("source", "made"),
+    [
+        ("def train_tinybert(model:\n    pass", {"train_tinybert"}),  # which does not compile
+        ("optimizer = train_tinybert = losses = None", {"optimizer", "train_tinybert", "losses"}),
+        ("optimizer, scheduler = make()", {"optimizer"}),
+        ('optimizer.param_groups[0]["lr"] = 1', {"optimizer"}),
+        ("losses = train_tinybert(model, train_loader, optimizer, num_epochs=2)", {"losses"}),
+        ("# optimizer = 1\nprint(optimizer == model)\nstep(lab, model=model)", set()),
+    ],
+)
+def test_which_cell_makes_a_check_out_of_date(source, made):
+    assert {name for name in ("optimizer", "train_tinybert", "losses", "model") if stale.makes(source, name)} == made
+
+
+def test_an_answer_is_out_of_date_from_the_next_change_on(monkeypatch):
+    class Handle(list):
+        def update(self, data, raw):
+            self.append(data["text/html"])
+
+    loop, optimizer = Handle(), Handle()
+    shown = [(Verdict("Loop", 6, [], about=("train_tinybert",)), loop), (Verdict("Rate", 2, [], about=("optimizer",)), optimizer)]
+    monkeypatch.setattr(stale, "shown", shown)
+    for source in ("1 + 1", "def train_tinybert(:", "def train_tinybert(): pass"):
+        stale.look(SimpleNamespace(raw_cell=source))
+    assert len(loop) == 1 and "Out of date: Loop" in loop[0] and "✓" not in loop[0]
+    assert optimizer == []
+
+
+@pytest.mark.parametrize("change", [(), WRONG["a sum"]])
+def test_a_rehearsal_speaks_of_no_points(change):
+    rehearsal = try_history(variation(*change))
+    assert "rehearsal" in rehearsal.as_html()
+    assert not any(re.search(r"\d of \d|points", said) for said in (rehearsal.head, repr(rehearsal), str(rehearsal)))

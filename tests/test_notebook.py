@@ -4,7 +4,7 @@ import re
 
 import nbformat
 from bad_inputs import LOOP, OPTIMIZER, cell
-from conftest import ASSIGNMENT, RELEASE, Course
+from conftest import ASSIGNMENT, RELEASE, ROOT, Course
 from nbclient import NotebookClient
 
 from autograder.tinybert.lesson import POINTS
@@ -75,6 +75,20 @@ def test_solution_is_stored_as_it_ran(solution):
     figures = [o for o in outputs if "image/png" in o.get("data", {})]
     assert len(figures) >= 15
     assert all(len(o.metadata["image/png"]["alt"]) >= 40 for o in figures)
+    # Where alt texts are ignored, as by nbconvert's page of a notebook, the text below can be read.
+    words = [o for o in outputs if "This figure in words" in o.get("data", {}).get("text/html", "")]
+    assert len(words) == len(figures)
+
+
+def test_the_solutions_page_says_every_figure_in_words():
+    images = re.findall(r"<img\b[^>]*>", (ROOT / "docs" / "solution.html").read_text())
+    assert len(images) >= 15
+    assert all(len(re.search(r'alt="([^"]*)"', image)[1]) >= 40 for image in images)
+
+
+def test_validate_tells_the_reflections_apart(release):
+    answers = [c.source for c in release.cells if c.metadata.get("nbgrader", {}).get("grade_id", "").startswith("reflect_")]
+    assert [re.match(r"\*\*Answer 12\.(\d)\*\*", source)[1] for source in answers] == list("1234567")
 
 
 def test_whole_solution_runs(solution, tmp_path):

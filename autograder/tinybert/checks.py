@@ -11,7 +11,7 @@ from torch.nn import Module
 from ..check import SEED, check, grading
 from ..evidence import Evidence
 from ..rule import Finding
-from ..verdict import Verdict
+from ..verdict import Rehearsal, Verdict
 from . import judge
 from .collect import collect_optimizer, collect_training
 from .collect.training import plain
@@ -66,11 +66,11 @@ def check_loss_history(
     return conclude("Loss history", record, lambda: judge.judge_loss_history(record, history))
 
 
-def try_history(train_tinybert: Any) -> Verdict:
-    """Return the Verdict on what `train_tinybert` returns on small models, before the notebook's own run."""
-    record = collect_training(train_tinybert, SEED)
+def try_history(train_tinybert: Any) -> Rehearsal:
+    """Return the Rehearsal of the loss history: what `train_tinybert` returns on small models."""
+    findings = judge.judge_loss_history(collect_training(train_tinybert, SEED), None)
     name = "Loss history"
-    return Verdict(f"{name}, before the run", POINTS[name], judge.judge_loss_history(record, None))
+    return Rehearsal(name, POINTS[name], findings, about=("train_tinybert",))
 
 
 def conclude(name: str, record: object, judged: Callable[[], list[Finding]]) -> Verdict | Evidence:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 LEARNING_RATE = 2.5e-3
+HIGH, MIDDLE, STANDARD = LEARNING_RATE, 3e-4, 2e-5  # the rates that the lesson compares
 WEIGHT_DECAY = 0.01
 NUM_EPOCHS = 10
 # What each test cell checks, and the points in which the rules of that check count: where its cell is worth
@@ -45,6 +46,12 @@ class HubUnreachable(OSError):
             f"The {kind} '{name}' could not be loaded from the hub. Check the name and your "
             f"connection, or unset {variable} and restart the kernel to use the embedded {kind}."
         )
+
+
+def written(rate: float) -> str:
+    """Return a learning rate as the lesson writes it, such as 2.5e-3."""
+    digits, power = f"{rate:e}".split("e")
+    return f"{float(digits):g}e{int(power)}"
 
 
 def data_folder() -> Path:

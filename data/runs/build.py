@@ -22,7 +22,10 @@ from tqdm.auto import tqdm
 
 from autograder.tinybert import rulers
 from autograder.tinybert.lesson import (
+    HIGH,
+    MIDDLE,
     NUM_EPOCHS,
+    STANDARD,
     WEIGHT_DECAY,
     general_sentences,
     load_reviews,
@@ -34,7 +37,6 @@ HERE = Path(__file__).parent
 WEIGHTS, RESULTS = HERE / "weights", HERE / "runs.json"
 SEEDS = range(5)
 BATCH_SIZE = 16
-HIGH, MIDDLE, STANDARD = 2.5e-3, 3e-4, 2e-5
 OTHER_RATES = 1e-3, 8e-3, 8e-5, 2e-2, 6e-6, 2e-6
 WARM_UP = 2  # epochs in which the rate rises from zero
 CLIP = 1.0  # largest norm of all gradients together

@@ -13,20 +13,16 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from autograder.tinybert.lesson import HIGH, MIDDLE, STANDARD, written
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGE = HERE.parent / "index.html"
-HIGH, MIDDLE, STANDARD = MAIN = 2.5e-3, 3e-4, 2e-5
+MAIN = HIGH, MIDDLE, STANDARD
 PARTS = "layer 2", "layer 3", "pooler", "classifier"  # those that learn
 LAYER_3 = 1  # in what is measured of layers 2 and 3
 SAME = 0.0101  # answers this near to each other count as the same
 WORDS = "no", "one", "two", "three", "four", "five"
-
-
-def name(rate):
-    """Return a rate as the lesson writes it: 2.5e-3."""
-    digits, power = f"{rate:e}".split("e")
-    return f"{float(digits):g}e{int(power)}"
 
 
 def of_page(stored):
@@ -36,7 +32,7 @@ def of_page(stored):
     pretrained = stored["controls"]["pretrained"][0]
     drawn = [run["one_direction"][LAYER_3] for run in stored["controls"]["redrawn"]]
     return {
-        "rates": [name(rate) for rate in rates],
+        "rates": [written(rate) for rate in rates],
         "values": rates,
         "asked": stored["sentences"]["asked"],
         "topics": stored["sentences"]["topics"],
@@ -151,7 +147,7 @@ def still(page):
         drawn.append(f'<text x="{left - 14}" y="{y + 4:g}" class="end">{escape(sentence)}</text>')
     for k, rate in enumerate(rates):
         x0 = left + k * (wide + gap)
-        drawn.append(f'<text x="{x0}" y="16" class="strong">{name(rate)}</text>')
+        drawn.append(f'<text x="{x0}" y="16" class="strong">{written(rate)}</text>')
         for x in (0, 0.5, 1):
             at = x0 + wide * x
             drawn.append(f'<path class="grid" d="M{at:g} {top}V{ys[-1] + row / 2:g}"/>')

@@ -238,12 +238,16 @@ def test_answers_whose_questions_are_gone_stand_in_every_place_that_they_may_bel
 
 
 def test_no_text_is_no_answer(restore, submitted):
+    stub = new_markdown_cell(cell(submitted, "reflect_smooth").source)  # known by its number
     for name in ASKED:
         submitted.cells.remove(cell(submitted, name))
-    submitted.cells.insert(place(submitted, "reflection") + 1, new_markdown_cell("*Your answer:* …"))
+    submitted.cells.insert(place(submitted, "reflection") + 1, stub)
+    submitted.cells.insert(place(submitted, "reflection") + 2, new_markdown_cell(" "))
     notebook, remarks = restore(submitted)
     assert determine_grade(cell(notebook, "reflect_smooth"))[0] == 0
-    assert remarks == [f"The cell `{n}` was not found; its place was put back." for n in ASKED[1::2]]
+    assert remarks == ["The cell `reflect_smooth` had lost its nbgrader metadata; it was put back."] + [
+        f"The cell `{n}` was not found; its place was put back." for n in ASKED[3::2]
+    ]
 
 
 def test_answers_at_the_end_are_read_where_answers_are_missing(restore, submitted):

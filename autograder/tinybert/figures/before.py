@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import rulers
+from ..lesson import HIGH, MIDDLE, STANDARD
 from ..running import Lab
 from ..start import PARTS, Batch, collate
 from .show import (
@@ -14,11 +15,8 @@ from .show import (
     COLOURS,
     DASHES,
     GREY,
-    HIGH,
     MARKERS,
-    MIDDLE,
     NAMES,
-    STANDARD,
     Missing,
     coin_toss,
     figure,
@@ -164,7 +162,7 @@ def predict(prediction: Any) -> None:
         ylabel="mean training loss",
         xticks=range(1, 11),
         ylim=(0, max(1.0, 1.1 * max(values))),
-        title="Your prediction for ten epochs at 2.5e-3",
+        title=f"Your prediction for ten epochs at {NAMES[HIGH]}",
     )
     coin_toss(axes)
     show(
@@ -198,13 +196,14 @@ def step_size(lab: Lab, model: Any, optimizer: Any) -> None:
         )
         if "layer 2" in moved:
             axes.annotate(
-                f"{NAMES[rate]}\n{moved['layer 2']:.2%}",
+                f"{NAMES[rate]}: {moved['layer 2']:.2%}",
                 (moved["layer 2"], 3),
-                xytext=(0, 12),
-                ha="center",
+                xytext=(8, 0),
+                va="center",
                 textcoords="offset points",
                 color=COLOURS[rate],
                 fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},  # over the dotted line
             )
         said.append(
             f"{NAMES[rate]}: " + ", ".join(f"{part} {ratio:.2%}" for part, ratio in moved.items()) + "."

@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 
 from .. import rulers
+from ..lesson import HIGH, MIDDLE, STANDARD
 from ..running import Result
 from ..start import Batch
 from .show import (
     COLOURS,
     GREY,
-    HIGH,
-    MIDDLE,
     NAMES,
-    STANDARD,
     coin_toss,
     figure,
     label_ends,

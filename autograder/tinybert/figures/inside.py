@@ -8,7 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .. import rulers
-from ..lesson import data_folder, general_sentences
+from ..lesson import HIGH, MIDDLE, STANDARD, data_folder, general_sentences
 from ..rulers import Array, View
 from ..running import Lab, Result
 from ..start import PARTS, redraw
@@ -16,10 +16,7 @@ from .curves import RATES, finished
 from .show import (
     COLOURS,
     GREY,
-    HIGH,
-    MIDDLE,
     NAMES,
-    STANDARD,
     figure,
     label_ends,
     look,

@@ -8,9 +8,10 @@ import matplotlib
 import numpy as np
 from IPython.display import display
 
+from ..lesson import HIGH
 from ..records import RunRecord
 from .before import guess
-from .show import COARSE, COLOURS, FINE, HIGH, STYLE, bundle, coin_toss, panels, png
+from .show import COARSE, COLOURS, FINE, NAMES, STYLE, bundle, coin_toss, in_words, panels, png
 
 SHARE = 0.04  # of the time may go into drawing
 SOON = 1.0  # seconds until the second picture
@@ -41,16 +42,17 @@ class Live:
             self.next = monotonic() + max(SOON, (monotonic() - begun) / SHARE)
 
     def close(self) -> None:
-        """Draw what there is at the end, finely."""
+        """Draw what there is at the end, finely, and say it in words."""
         self.draw(FINE)
+        if not self.silent:
+            in_words(self.words(*self.by_epoch()))
 
     def draw(self, dpi: int) -> None:
         """Draw the record, and put the picture in the place of the last one."""
         if self.silent:
             return
         steps, batches = np.array(self.record.step_losses), self.record.batches
-        means = [steps[k : k + batches].mean() for k in range(0, len(steps) - batches + 1, batches)]
-        accuracy = [after[1] for after in self.record.each_epoch]
+        means, accuracy = self.by_epoch()
         with matplotlib.rc_context(STYLE):
             drawn, (top, bottom) = panels(2, height=4.4, sharex=True, height_ratios=(2, 1))
             epochs = range(1, self.epochs + 1)
@@ -100,17 +102,23 @@ class Live:
         else:
             self.handle.update(shown["data"], metadata=shown["metadata"], raw=True)
 
+    def by_epoch(self) -> tuple[list[float], list[float]]:
+        """Return the mean losses and the validation accuracies of the epochs that are complete."""
+        losses, size = self.record.step_losses, self.record.batches
+        ends = range(size, len(losses) + 1, size)
+        return [sum(losses[end - size : end]) / size for end in ends], [a for _, a in self.record.each_epoch]
+
     def title(self, steps: int, epochs: int) -> str:
         """Say how far the run is."""
         if epochs >= self.epochs:
-            return f"Your run at 2.5e-3: {epochs} epochs, {steps} steps"
-        return f"Your run at 2.5e-3: {epochs} of {self.epochs} epochs, {steps} steps"
+            return f"Your run at {NAMES[HIGH]}: {epochs} epochs, {steps} steps"
+        return f"Your run at {NAMES[HIGH]}: {epochs} of {self.epochs} epochs, {steps} steps"
 
     def words(self, means: list[float], accuracy: list[float]) -> str:
         """Return what the figure shows, in words."""
         loss = ", ".join(f"{mean:.2f}" for mean in means) or "none yet"
         right = ", ".join(f"{share:.2f}" for share in accuracy) or "none yet"
         return (
-            f"Your run at learning rate 2.5e-3. Mean training loss by epoch: {loss}. "
+            f"Your run at learning rate {NAMES[HIGH]}. Mean training loss by epoch: {loss}. "
             f"Validation accuracy: {right}."
         )

@@ -14,13 +14,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-HIGH, MIDDLE, STANDARD = 2.5e-3, 3e-4, 2e-5  # the lesson's learning rates
+from ..lesson import HIGH, MIDDLE, STANDARD, written
+
 GREY, LIGHT = "#595959", "#D9D9D9"
 # Okabe and Ito's colours, which the colour-blind can tell apart; shapes and dashes say the same.
 COLOURS = {HIGH: "#D55E00", MIDDLE: "#0072B2", STANDARD: "#009E73", "baseline": "#CC79A7"}
 MARKERS = {HIGH: "o", MIDDLE: "s", STANDARD: "^", "baseline": "X"}
 DASHES = {HIGH: "-", MIDDLE: "--", STANDARD: "-.", "baseline": ":"}
-NAMES = {HIGH: "2.5e-3", MIDDLE: "3e-4", STANDARD: "2e-5", "baseline": "bag of embeddings"}
+NAMES: dict[Any, str] = {rate: written(rate) for rate in (HIGH, MIDDLE, STANDARD)}
+NAMES["baseline"] = "bag of embeddings"
 COIN_TOSS = float(np.log(2))
 WIDTH = 7.0  # inches; shown 700 pixels wide, stored twice as fine
 PIXELS, FINE, COARSE = 700, 200, 100
@@ -108,7 +110,9 @@ def table(head: list[str], rows: list[list[str]], caption: str) -> None:
         for row in rows
     )
     head_row = f"<caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead>"
-    page = f"<table>{head_row}<tbody>{body}</tbody></table>"
+    # A window that is too narrow scrolls the table, by keys too, and cuts nothing off.
+    scrolls = f'style="overflow-x:auto" tabindex="0" role="region" aria-label="{escape(caption)}"'
+    page = f"<div {scrolls}><table>{head_row}<tbody>{body}</tbody></table></div>"
     plain = "\n".join([caption, *(" | ".join(row) for row in [head, *rows])])
     display({"text/html": page, "text/plain": plain}, raw=True)
 

@@ -14,27 +14,36 @@ from .show import COLOURS, NAMES, bundle, figure, in_words, need, panels, png
 
 TOPICS = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"
 SHAPES = "o", "s", "^", "D", "v"
+# The same as paths around (0, 0).
+PATHS = (
+    "M-5.5,0a5.5,5.5 0 1 0 11,0a5.5,5.5 0 1 0 -11,0Z",
+    "M-5,-5H5V5H-5Z",
+    "M0,-6.5L6,5H-6Z",
+    "M0,-7L7,0L0,7L-7,0Z",
+    "M0,6.5L6,-5H-6Z",
+)
 SIZE = 220  # of a panel, in units of the drawing
+LINE, ROOM = 13, 33  # from one name to the next; half of the longest
+HEAP = 55  # how wide sentences spread that are no heap
 
 PAGE = """<div id="{name}">
 <div class="still">{still}</div>
 <div class="moving" hidden>
 <p><label for="{name}-epoch">Epoch <output id="{name}-now">0</output>
 <input id="{name}-epoch" type="range" min="0" max="{last}" value="0" step="1" style="width:60%"></label></p>
-<svg viewBox="0 0 {width} {height}" width="{width}" style="max-width:100%;background:white" role="img"
-aria-label="{alt}">
+<svg viewBox="0 0 {width} {height}" width="{width}" role="img"
+style="max-width:100%;height:auto;background:white" aria-label="{alt}">
 {drawing}</svg>
 <p>{legend}</p></div></div>
 <script>(function () {{
 const script = document.currentScript, places = {places};
 const root = (script && script.previousElementSibling) || document.getElementById("{name}");
 if (!root) return;
-const slider = root.querySelector("input"), dots = [...root.querySelectorAll("circle")];
+const slider = root.querySelector("input"), marks = [...root.querySelectorAll("svg .moves")];
 const move = () => {{
   root.querySelector("output").textContent = slider.value;
   places.forEach((run, k) => run[slider.value].forEach(([x, y], i) => {{
-    const dot = dots[k * run[0].length + i];
-    dot.setAttribute("cx", x); dot.setAttribute("cy", y);
+    marks[k * run[0].length + i].setAttribute("transform", `translate(${{x}} ${{y}})`);
   }}));
 }};
 slider.addEventListener("input", move);
@@ -100,21 +109,27 @@ def page(
             f'<text x="{left + 4}" y="14" font-size="13" fill="{COLOURS[rate]}">{NAMES[rate]}</text>'
             f'<rect x="{left}" y="20" width="{SIZE}" height="{SIZE}" fill="none" stroke="#595959"/>'
         )
+        # Names first, so that they cover no sentence.
         drawing += [
-            f'<circle r="4" fill="{colour}" stroke="white"><title>{escape(sentence)}</title></circle>'
-            for colour, group in zip(TOPICS, topics.values())
+            f'<text class="moves" font-size="12" font-weight="bold" text-anchor="middle" fill="#595959">'
+            f"{escape(topic)}</text>"
+            for topic in topics
+        ]
+        drawing += [
+            f'<path class="moves" d="{shape}" fill="{colour}" stroke="white">'
+            f"<title>{escape(sentence)}</title></path>"
+            for colour, shape, group in zip(TOPICS, PATHS, topics.values())
             for sentence in group
         ]
-        scaled = [(place - middle) / (2 * reach) + 0.5 for place in found[rate]]
+        corner = np.array([left, 20])
+        scaled = [corner + SIZE * ((place - middle) / (2 * reach) * (1, -1) + 0.5) for place in found[rate]]
         moving.append(
-            [
-                [[round(left + SIZE * float(x), 1), round(20 + SIZE * (1 - float(y)), 1)] for x, y in place]
-                for place in scaled
-            ]
+            [np.concatenate([names(place, topics, corner), place]).round(1).tolist() for place in scaled]
         )
     legend = " ".join(
-        f'<span style="white-space:nowrap"><span style="color:{c}">●</span> {escape(t)}</span>'
-        for c, t in zip(TOPICS, topics)
+        f'<span style="white-space:nowrap"><svg viewBox="-8 -8 16 16" width="16" aria-hidden="true">'
+        f'<path d="{shape}" fill="{colour}"/></svg> {escape(topic)}</span>'
+        for colour, shape, topic in zip(TOPICS, PATHS, topics)
     )
     return PAGE.format(
         name=f"cloud-{crc32(json.dumps(moving).encode())}",
@@ -127,6 +142,22 @@ def page(
         still=picture,
         alt=escape(alt),
     )
+
+
+def names(place: Any, topics: dict[str, list[str]], corner: Any) -> Any:
+    """Return where the topics' names stand: amid their sentences, none over another.
+
+    Where all sentences lie in one heap or on one line, the names stand beside it.
+    """
+    ends = np.cumsum([len(group) for group in topics.values()])
+    found = np.array([group.mean(0) for group in np.split(place, ends[:-1])]) + (0, 4)
+    order = np.argsort(found[:, 1])
+    for before, k in zip(order, order[1:]):
+        found[k, 1] = max(found[k, 1], found[before, 1] + LINE)
+    found += np.maximum(0, HEAP - place.std(0)) * (1, 0.5)
+    found[:, 1] -= max(0, found[:, 1].max() - corner[1] - SIZE + 4)
+    found[:, 0] = found[:, 0].clip(corner[0] + ROOM, corner[0] + SIZE - ROOM)
+    return found
 
 
 def words(found: dict[Any, Any]) -> str:

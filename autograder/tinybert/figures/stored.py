@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ..lesson import data_folder
+from ..lesson import HIGH, MIDDLE, STANDARD, data_folder
 from ..rulers import loss_and_accuracy
 from ..running import Lab, Result
 from ..start import Batch
 from .curves import RATES, finished
-from .show import COLOURS, GREY, HIGH, MIDDLE, NAMES, STANDARD, coin_toss, figure, need, panels, show
+from .show import COLOURS, GREY, NAMES, coin_toss, figure, need, panels, show
 
 SMOOTH = 12  # steps over which a range test's losses are averaged
 
@@ -125,13 +125,13 @@ def seeds(results: dict[Any, Result], test: list[Batch]) -> None:
 def cures() -> None:
     """Show what cures do to accuracy and to the last layer, five seeds each."""
     rows = [
-        ("2.5e-3, as it was", HIGH, ""),
+        (f"{NAMES[HIGH]}, as it was", HIGH, ""),
         ("gradients clipped to 1", HIGH, "clipping"),
         ("warm-up of two epochs", HIGH, "warm-up"),
-        ("collapsed, then 3e-4", MIDDLE, "lowered"),
-        ("upper layers redrawn, 3e-4", MIDDLE, "redrawn"),
-        ("3e-4 from the start", MIDDLE, ""),
-        ("2e-5 from the start", STANDARD, ""),
+        (f"collapsed, then {NAMES[MIDDLE]}", MIDDLE, "lowered"),
+        (f"upper layers redrawn, {NAMES[MIDDLE]}", MIDDLE, "redrawn"),
+        (f"{NAMES[MIDDLE]} from the start", MIDDLE, ""),
+        (f"{NAMES[STANDARD]} from the start", STANDARD, ""),
     ]
     rows = [row for row in rows if runs(row[1], row[2])]
     drawn, (left, right) = panels(1, 2, height=3.4, sharey=True)

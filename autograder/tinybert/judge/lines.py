@@ -40,7 +40,7 @@ def printed_losses(text: str) -> list[float]:
     return [numbers[0] for numbers in printed_numbers(text) if numbers]
 
 
-@rule(1, "`Epoch 1, Loss: 0.6931` and so on, one line an epoch.", HINT)
+@rule(1, "A line such as `Epoch 1, Loss: 0.6931` after every epoch, the number with a decimal point.", HINT)
 def printed(trial: Trial) -> Said | None:
     """A line for every epoch, with the epoch's number and its mean loss."""
     found = epoch_lines(trial.printed)
@@ -64,7 +64,8 @@ def printed(trial: Trial) -> Said | None:
     lines = [line.strip()[:60] for line in trial.printed.split("\n") if line.strip()]
     first = next((line for line in lines if "epoch" in line.lower()), next(iter(lines), None))
     return (
-        f"No line shows an epoch's number together with its loss; one reads `{first}`." if first
+        "No line shows an epoch's number together with its loss, with both words, epoch and loss; "
+        f"one reads `{first}`." if first
         else "No epoch lines were printed.",
         "A run of minutes that says nothing leaves you guessing; print the mean once an epoch.",
     )  # fmt: skip

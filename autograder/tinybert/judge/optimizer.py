@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ...rule import Finding, Said, listing, rule
-from ..lesson import LEARNING_RATE, WEIGHT_DECAY
+from ..lesson import LEARNING_RATE, STANDARD, WEIGHT_DECAY, written
 from ..records import OptimizerRecord
 from .adamw import Update, updates
 
@@ -225,12 +225,12 @@ def explain_rate(rate: float) -> str:
         return "A schedule with a warm-up sets the rate to 0 as soon as it is made."
     if close(rate, 1e-3, 0.01):
         return "1e-3 is what AdamW takes when you pass no lr."
-    if close(rate, 2e-5, 0.01):
-        return "2e-5 is the usual rate for fine-tuning; this lesson is about leaving it, on purpose."
+    if close(rate, STANDARD, 0.01):
+        usual = f"{written(STANDARD)} is the usual rate for fine-tuning"
+        return f"{usual}; this lesson is about leaving it, on purpose."
     factor = rate / LEARNING_RATE
     times = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
-    digits, power = f"{LEARNING_RATE:e}".split("e")
-    return f"That is {times}: {float(digits):g}e{int(power)} is {LEARNING_RATE:g}."
+    return f"That is {times}: {written(LEARNING_RATE)} is {LEARNING_RATE:g}."
 
 
 def may_skip_decay(name: str) -> bool:
