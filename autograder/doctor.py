@@ -102,7 +102,8 @@ def tested() -> dict[str, str]:
     for folder in (PACKAGE.parent, PACKAGE / "course"):
         if (folder / "constraints.txt").exists():
             lines = (folder / "constraints.txt").read_text().splitlines()
-            return dict(line.lower().replace("_", "-").split("==") for line in lines if "==" in line)
+            pinned = (line.split(";")[0].strip().lower() for line in lines if "==" in line)
+            return dict(line.replace("_", "-").split("==") for line in pinned)
     return {}
 
 
