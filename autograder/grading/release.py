@@ -14,6 +14,7 @@ from .faults import InstallationFault
 
 PACKAGE = Path(__file__).parent.parent
 PROJECT = "tinybert-fine-tuning-lesson"
+STUDENTS = Path(__file__).with_name("students.md")  # README.md of the zip
 
 CPU = "https://download.pytorch.org/whl/cpu"  # torch's own index of builds that need no graphics card
 
@@ -76,7 +77,7 @@ def readme(name: str) -> str:
     oldest, after = sorted(
         map(int, re.findall(r"3\.(\d+)", distribution(PROJECT).metadata["Requires-Python"]))
     )
-    text = Path(__file__).with_name("students.md").read_text(encoding="utf-8")
+    text = STUDENTS.read_text(encoding="utf-8")
     return text.format(name=name, cpu=CPU, oldest=f"3.{oldest}", newest=f"3.{after - 1}")
 
 
