@@ -136,10 +136,10 @@ def packages() -> Iterator[Line]:
     except ModuleNotFoundError:
         yield Line("NO", "packages", "nothing of the lesson is installed in this Python", INSTALL)
         return
-    known, found = tested(), []
+    known = tested()
     sorts = [("", "packages")] + [("instructor", "to grade")] * (PACKAGE / "grading").exists()
     for extra, what in sorts:
-        found = []
+        found: list[str] = []
         for need in map(Requirement, about()[2]):
             other = need.marker and not need.marker.evaluate({"extra": extra})
             if other or (extra and "extra" not in str(need.marker)):
