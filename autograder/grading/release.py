@@ -39,8 +39,8 @@ packages = ["autograder"]
 "jupyterlab.json" = "etc/jupyter/labconfig/page_config.d/lesson.json"
 """
 
-# nbgrader's menus in JupyterLab that need an instructor's course, or its exchange; "Validate" stays.
-MENUS = ("create-assignment", "formgrader", "course-list", "assignment-list")
+# What nbgrader adds to JupyterLab for instructors and their exchange; its button "Validate" stays.
+MENUS = ("create-assignment", "formgrader", "course-list", "assignment-list", "menu")
 JUPYTERLAB = {"disabledExtensions": {f"@jupyter/nbgrader:{menu}": True for menu in MENUS}}
 
 
