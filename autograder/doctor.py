@@ -124,7 +124,7 @@ def python() -> Iterator[Line]:
             "(docs/install.md); on a Mac with an M processor, install the arm64 Python",
         )  # fmt: skip
     elif sysconfig.get_platform() == "win-arm64":
-        yield Line("NO", "Python", said, "install the x86-64 Python for Windows: ARM has no pyarrow")
+        yield Line("NO", "Python", said, "install the x86-64 Python for Windows: there is no torch for ARM")
     else:
         yield Line("ok", "Python", said)
 
