@@ -17,9 +17,9 @@ QUICK = $(addprefix tests/, test_data.py test_threads.py test_training_loop.py t
 
 .PHONY: demo check test lab release runs claims page clean
 
-.venv/installed: pyproject.toml .ci/constraints.txt
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable ".[test]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@
 
 demo: .venv/installed

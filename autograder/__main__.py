@@ -1,9 +1,20 @@
-"""The program `autograder`; students' copies come without its commands."""
+"""The program `autograder`. Students' copies have two of its commands, `check` and `doctor`."""
 
 import sys
 
 
 def main() -> None:
+    match sys.argv[1:2]:
+        case ["doctor"]:
+            from .doctor import main as doctor
+
+            sys.exit(doctor(sys.argv[2:]))
+        case ["check"]:
+            try:
+                from .home import main as check
+            except ModuleNotFoundError as error:
+                sys.exit(f"`{error.name}` is missing: `autograder doctor` says what to install.")
+            sys.exit(check(sys.argv[2:]))
     try:
         if sys.argv[1:2] == ["grade"]:
             from .kernels.provisioner import WarmProvisioner
@@ -13,7 +24,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("autograder.grading", "autograder.kernels"):
             sys.exit(f"`{error.name}` is missing: pip install 'tinybert-fine-tuning-lesson[instructor]'.")
-        sys.exit("The commands of `autograder` are for instructors and not part of this copy.")
+        sys.exit(
+            "This copy has two commands: `autograder check NOTEBOOK` says what is right in your notebook, "
+            "`autograder doctor` what this machine lacks. All others are for instructors."
+        )
     run()
 
 

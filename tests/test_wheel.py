@@ -1,6 +1,7 @@
 """The package as a wheel, installed elsewhere: a course that it makes grades and releases."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from conftest import ASSIGNMENT, ROOT, Course
 
 from autograder.grading import answers
+from autograder.grading.release import MENUS
 
 SPY = """\
 ## todo1_optimizer
@@ -54,6 +56,37 @@ def run(folder, *command):
     return done.returncode, done.stdout + done.stderr
 
 
+def follow_the_readme(home, installed):
+    """Do what the zip's README says for Linux, word by word, but for the libraries, which are borrowed."""
+    venv, install, lab = re.search(r"\*\*Linux\*\*.*?\n\n((?:    .+\n)+)", (home / "README.md").read_text(), re.S)[1].split("\n")[:3]
+    python = home / ".venv" / "bin" / "python"
+    settings = {"PATH": f"{installed}:{os.environ['PATH']}", "HOME": str(home), "OMP_NUM_THREADS": "1", "PIP_RETRIES": "0"}
+    settings |= {name: value for name, value in os.environ.items() if name.startswith("PIP_") and name != "PIP_RETRIES"}
+
+    def shell(command):
+        done = subprocess.run(command, shell=True, cwd=home, env=settings, capture_output=True, text=True, timeout=300)
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = shell(venv)
+    assert status == 0, said
+    (site,) = (home / ".venv").glob("lib/*/site-packages")
+    (site / "borrowed.pth").write_text(get_path("purelib"))
+    status, said = shell(install)
+    assert status == 0, said
+    program, folder = lab.split(" lab ")
+    assert program.strip() == ".venv/bin/jupyter" and (home / folder).is_dir()
+    # In that JupyterLab, a student has no menus of an instructor's.
+    disabled = "from jupyterlab_server.config import get_page_config as g; print(*g([])['disabledExtensions'])"
+    status, said = shell(f'{python} -c "{disabled}"')
+    assert {f"@jupyter/nbgrader:{menu}" for menu in MENUS} <= {*said.split()}, said
+    assert "@jupyter/nbgrader:validate-assignment" not in said
+    # The commands that a student's copy has.
+    status, said = shell(f".venv/bin/autograder check {folder}/{ASSIGNMENT}.ipynb")
+    assert status == 1 and "0 of 4 checks pass." in said, said
+    status, said = shell(".venv/bin/autograder grade")
+    assert status == 1 and "All others are for instructors." in said
+
+
 def test_a_course_from_the_wheel_grades_and_releases(installed, tmp_path):
     program, folder = installed / "autograder", tmp_path / "course"
     status, said = run(tmp_path, program, "new-course", "course")
@@ -74,7 +107,8 @@ def test_a_course_from_the_wheel_grades_and_releases(installed, tmp_path):
     status, said = run(home, installed / "python", "-c", check)
     assert status == 0 and said.count(str(home)) == 2, said  # of what is in the zip
     needs = " ".join(tomllib.loads((home / "pyproject.toml").read_text())["project"]["dependencies"])
-    assert "torch==" in needs and "distributed" not in needs
+    assert "torch<3" in needs and "distributed" not in needs
+    follow_the_readme(home, installed)
 
     answered = tmp_path / "answers"
     answered.mkdir()

@@ -23,13 +23,14 @@ from nbgrader.utils import is_grade
 from traitlets import Bool, Float, Integer, Unicode, default
 
 from .. import evidence
+from ..cells import counts
 from ..kernels.clock import Clock
 from ..kernels.messages import Message, well_formed
 from ..kernels.provisioner import SetupFailed
 from ..kernels.sandbox import remove
 from ..lessons import KEY, lesson_of
 from .faults import InstallationFault
-from .read import Processed, counts, grade_id
+from .read import Processed, grade_id
 from .setup import digest, files_in, named, setup
 from .submissions import remark
 

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,8 +14,8 @@ from nbformat import NotebookNode, from_dict
 from nbformat.corpus.words import generate_corpus_id as random_cell_id
 from nbformat.v4 import new_notebook
 from nbgrader.preprocessors import ClearOutput as NbGraderClearOutput
-from nbgrader.utils import is_grade
 
+from ..cells import counts
 from ..lessons import KEY, Lesson
 from .faults import NotGraded
 
@@ -24,7 +24,6 @@ Processed = tuple[NotebookNode, ResourcesDict]  # what a preprocessor returns
 # Notebook metadata key: {"remarks": [sentences for the instructor],
 # "lesson": its name, from the release, "losses": [of the run that was handed in]}; once it is executed
 # also {"seconds": float, "limits": [sentences: what it hit, what it was refused]}.
-FIGURE = "figure"  # tag of cells that only show something
 MOST_BYTES = 50_000_000  # of a file that is read
 MOST_SOURCE = 200_000  # characters of a cell
 MOST_OUTPUT = 2_000_000  # characters of a cell's outputs that are kept as they were handed in
@@ -149,24 +148,11 @@ def losses(lesson: Lesson, cells: Iterable[NotebookNode]) -> list[float]:
     return lesson.curve(printed)[:1000]
 
 
-def counts(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """Return the code cells that a test may depend on: not those after the last one, nor figures.
-
-    The others are not executed: they keep the outputs they were handed in with.
-    """
-    tests = [number for number, cell in enumerate(cells) if cell.cell_type == "code" and is_grade(cell)]
-    return [
-        cell
-        for cell in cells[: tests[-1] + 1 if tests else None]
-        if cell.cell_type == "code" and FIGURE not in cell.metadata.get("tags", [])
-    ]
-
-
 class ClearOutput(NbGraderClearOutput):
     """nbgrader's ClearOutput for the cells that are going to be executed."""
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
-        """Clear the outputs of the cells that count."""
+        """Clear the outputs of the cells that count; the others keep those they were handed in with."""
         self.counting = {id(cell) for cell in counts(nb.cells)}
         return super().preprocess(nb, resources)
 

@@ -1,6 +1,7 @@
 """What leaves a course: a zip for its students; and how a course comes into being."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import distribution
@@ -13,17 +14,9 @@ from .faults import InstallationFault
 
 PACKAGE = Path(__file__).parent.parent
 PROJECT = "tinybert-fine-tuning-lesson"
+STUDENTS = Path(__file__).with_name("students.md")  # README.md of the zip
 
-README = """\
-# {name}
-
-    python -m venv .venv
-    .venv/bin/pip install -e .
-    .venv/bin/jupyter lab notebooks/{name}
-
-On Windows the programs are in `.venv\\Scripts`. Python 3.11 or newer; no network is needed
-once it is installed. Hand in the notebook, under its own name.
-"""
+CPU = "https://download.pytorch.org/whl/cpu"  # torch's own index of builds that need no graphics card
 
 PYPROJECT = """\
 [build-system]
@@ -36,9 +29,19 @@ version = {version}
 requires-python = {python}
 dependencies = {dependencies}
 
+[project.scripts]
+autograder = "autograder.__main__:main"
+
 [tool.hatch.build.targets.wheel]
 packages = ["autograder"]
+
+[tool.hatch.build.targets.wheel.shared-data]
+"jupyterlab.json" = "etc/jupyter/labconfig/page_config.d/lesson.json"
 """
+
+# What nbgrader adds to JupyterLab for instructors and their exchange; its button "Validate" stays.
+MENUS = ("create-assignment", "formgrader", "course-list", "assignment-list", "menu")
+JUPYTERLAB = {"disabledExtensions": {f"@jupyter/nbgrader:{menu}": True for menu in MENUS}}
 
 
 def pack(target: str | Path, notebooks: Path, lessons: Iterable[Lesson]) -> list[str]:
@@ -54,13 +57,28 @@ def pack(target: str | Path, notebooks: Path, lessons: Iterable[Lesson]) -> list
         found = [path for path in Path(folder).iterdir() if path.is_file() and path.suffix != ".py"]
         files |= {f"data/{path.parent.name}/{path.name}": path for path in found}
     files |= {f"notebooks/{name}/{path.name}": path for path in notebooks.glob("*.ipynb")}
+    texts = {
+        "README.md": readme(name),
+        "pyproject.toml": pyproject(),
+        "constraints.txt": (template() / "constraints.txt").read_text(),
+        "jupyterlab.json": json.dumps(JUPYTERLAB, indent=4) + "\n",
+        "LICENSE": distribution(PROJECT).read_text("licenses/LICENSE") or "",
+    }
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
-        archive.writestr(f"{name}/README.md", README.format(name=name))
-        archive.writestr(f"{name}/pyproject.toml", pyproject())
-        archive.writestr(f"{name}/LICENSE", distribution(PROJECT).read_text("licenses/LICENSE") or "")
+        for inside, text in texts.items():
+            archive.writestr(f"{name}/{inside}", text)
         for inside, path in sorted(files.items()):
             archive.write(path, f"{name}/{inside}")
         return archive.namelist()
+
+
+def readme(name: str) -> str:
+    """Return what students read first: how the zip of the assignment `name` is installed and used."""
+    oldest, after = sorted(
+        map(int, re.findall(r"3\.(\d+)", distribution(PROJECT).metadata["Requires-Python"]))
+    )
+    text = STUDENTS.read_text(encoding="utf-8")
+    return text.format(name=name, cpu=CPU, oldest=f"3.{oldest}", newest=f"3.{after - 1}")
 
 
 def pyproject() -> str:
@@ -73,10 +91,14 @@ def pyproject() -> str:
     )
 
 
+def template() -> Path:
+    """Return the folder that a course is made from: a wheel carries one, a clone is its own."""
+    return Path(HIDDEN) if Path(HIDDEN).exists() else PACKAGE.parent
+
+
 def new_course(folder: Path) -> None:
     """Make a course: configuration and source notebook. Raises InstallationFault if something is there."""
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise InstallationFault(f"{folder} is there already: name a new folder.")
-    template = Path(HIDDEN) if Path(HIDDEN).exists() else PACKAGE.parent  # a clone is its own template
-    shutil.copytree(template / "solutions", folder / "solutions", ignore=shutil.ignore_patterns(".*"))
-    shutil.copy(template / "nbgrader_config.py", folder)
+    shutil.copytree(template() / "solutions", folder / "solutions", ignore=shutil.ignore_patterns(".*"))
+    shutil.copy(template() / "nbgrader_config.py", folder)

@@ -12,7 +12,8 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_locked, is_solution
 
-from .read import counts, grade_id
+from ..cells import counts
+from .read import grade_id
 
 
 def setup(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
