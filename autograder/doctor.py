@@ -285,6 +285,7 @@ def sandbox() -> Iterator[Line]:
             "note", "sandbox", "Windows cannot grade; the lesson itself runs", "grade on Linux, or in WSL"
         )
         return
+    from .kernels.namespaces import refused
     from .kernels.sandbox import missing
 
     if reason := missing():
@@ -292,5 +293,10 @@ def sandbox() -> Iterator[Line]:
             "note", "sandbox", f"none: {reason}",
             "grade on a Linux from 6.2 on; c.WarmProvisioner.require_sandbox = True refuses to grade without",
         )  # fmt: skip
+    elif reason := refused():
+        yield Line(
+            "ok", "sandbox", f"students' code is locked in, by Landlock and seccomp; no namespaces: {reason}",
+            "docs/sandbox.md says what these add; on Ubuntu, kernel.apparmor_restrict_unprivileged_userns=0",
+        )  # fmt: skip
     else:
-        yield Line("ok", "sandbox", "students' code is locked in while it is graded")
+        yield Line("ok", "sandbox", "students' code is locked in, by namespaces, Landlock and seccomp")

@@ -6,9 +6,6 @@ Jupyter leaves it in its place until its own cell is run. What was changed and n
 import re
 from typing import TYPE_CHECKING, Any
 
-from IPython import get_ipython
-from IPython.display import display
-
 if TYPE_CHECKING:
     from IPython.core.display_functions import DisplayHandle
     from IPython.core.interactiveshell import ExecutionInfo
@@ -20,6 +17,9 @@ shown: "list[tuple[Verdict, DisplayHandle]]" = []  # and still up to date
 
 def show(verdict: "Verdict") -> None:
     """Display a verdict in a notebook, and keep hold of it."""
+    from IPython import get_ipython  # not above: verdicts are read where there is no notebook, too
+    from IPython.display import display
+
     handle: Any = display(verdict.bundle(), raw=True, display_id=True)
     shown.append((verdict, handle))
     get_ipython().events.register("pre_run_cell", look)  # which keeps each function once

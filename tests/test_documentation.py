@@ -9,7 +9,7 @@ from nbgrader.apps.nbgraderapp import NbGraderApp
 from traitlets.config import Configurable
 
 from autograder import doctor, home
-from autograder.grading import app, execute, release
+from autograder.grading import app, execute, feedback, release  # noqa: F401
 from autograder.kernels import provisioner
 from autograder.tinybert import lesson
 
