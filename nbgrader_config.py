@@ -63,6 +63,7 @@ c.Autograde.autograde_preprocessors = [
     ShowRubrics,
 ]
 
+c.GenerateFeedback.exporter_class = "autograder.grading.feedback.FeedbackExporter"
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]
 c.ExportApp.plugin_class = CsvExport
 # Submissions that Canvas, Moodle or Gradescope packed, in downloaded/ASSIGNMENT/archive/.

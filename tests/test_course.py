@@ -1,12 +1,14 @@
 """Whole classes through real `nbgrader` commands, run from the root as its documentation says."""
 
 import csv
+import shutil
 
 import pytest
 from conftest import ASSIGNMENT, RELEASE, contents
 from nbgrader.api import Gradebook
 
 FULL = [3, 2, 6, 3]
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 
 # Points for parameter groups, learning rate, training loop, loss history; words of the sentence.
 SAMPLE = {
@@ -114,3 +116,28 @@ def test_a_file_that_is_no_notebook_is_no_recorded_zero(courses):
         grades = gradebook.find_submission_notebook(ASSIGNMENT, ASSIGNMENT, "not-a-notebook").grades
         assert grades and all(grade.auto_score is None for grade in grades)
     assert not (folder / "autograded" / "not-a-notebook" / ASSIGNMENT).exists()
+
+
+def test_feedback_pages_name_what_was_found_and_can_be_read_by_all(courses):
+    """At the top, with a link to each check, and by what it asks; in a window of 390 pixels, too."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    course = courses["sample"]
+    status, printed = course.run("nbgrader", "generate_feedback", ASSIGNMENT, "--student", "forgot-attention-mask", "--force")
+    assert status == 0, printed
+    (page_file,) = course.folder.glob("feedback/forgot-attention-mask/*/*.html")
+    assert ["4 of 6", "3 of 3", "12 of 28 points"] == [said for said in ("4 of 6", "3 of 3", "12 of 28 points") if said in page_file.read_text()]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.goto(page_file.as_uri())
+        found = page.get_by_role("region", name="What was found")
+        assert "No attention mask reached the model" in found.inner_text()
+        found.get_by_role("link", name="To the check Does the loop train").click()
+        assert page.url.endswith("#test_training_loop")
+        assert "12.1 Did the loss decrease smoothly" in page.get_by_role("navigation").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert [each["id"] for each in axe.Axe().run(page).response["violations"]] == []
+        browser.close()

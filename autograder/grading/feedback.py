@@ -1,5 +1,12 @@
 """Show students what the hidden tests found, not the hidden tests, and nothing that is for their graders."""
 
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nbconvert.exporters import HTMLExporter
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
@@ -7,8 +14,11 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets import Bool
 
 from ..verdict import MARK
-from .read import Processed
+from .read import Processed, grade_id
+from .report import name_mistakes
 from .rubrics import is_rubric
+
+LONGEST = 110  # characters of a cell's label
 
 
 class HideTests(ClearHiddenTests):
@@ -34,3 +44,58 @@ class HideTests(ClearHiddenTests):
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if MARK not in output.get("data", {})]
         return super().preprocess_cell(cell, resources, cell_index)
+
+
+class FeedbackExporter(HTMLExporter):
+    """nbgrader's feedback page, with what was found at its top; `c.GenerateFeedback.exporter_class`."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)  # type: ignore[no-untyped-call]
+        self.extra_template_basedirs = [
+            *self.extra_template_basedirs,
+            str(Path(__file__).parent / "templates"),
+        ]
+        self.template_name = "feedback_page"
+        # Found out before; and what our template extends is named by nbgrader's folder.
+        self.template_paths = [*self._template_paths(), *self.extra_template_basedirs]
+
+    def default_filters(self) -> Iterator[tuple[str, Any]]:
+        """Yield the filters of the template, `summary` among them."""
+        yield from super().default_filters()  # type: ignore[no-untyped-call]
+        yield "summary", summary
+
+
+def summary(nb: NotebookNode) -> dict[str, list[dict[str, Any]]]:
+    """Return the cells of a graded notebook that have points, and what was found there: text of students."""
+    cells = list(graded(nb))
+    found = ((said, cell) for cell in cells for said in name_mistakes(only(nb, cell["id"])))
+    findings = {said: {"said": said, "cell": cell["id"], "label": cell["label"]} for said, cell in found}
+    return {"cells": cells, "findings": list(findings.values())}
+
+
+def graded(nb: NotebookNode) -> Iterator[dict[str, Any]]:
+    """Yield the cells that have points, each with a label that says what it asks."""
+    question = ""
+    for cell in nb.cells:
+        if is_grade(cell):
+            notes = cell.metadata.nbgrader
+            yield {"id": grade_id(cell), "label": label(cell, question), "comment": notes.get("comment"),
+                   "score": notes.get("score") or 0, "points": notes.get("points") or 0}  # fmt: skip
+        elif cell.cell_type == "markdown" and not is_rubric(cell):
+            question = cell.source
+
+
+def label(cell: NotebookNode, question: str) -> str:
+    """Return what a cell asks: a test's first comment, or the text above an answer."""
+    if cell.cell_type == "code" and not is_solution(cell):
+        first = cell.source.split("\n", 1)[0]
+        text = re.sub(r"\s*\(\d+ points?\)$", "", first.lstrip("# ")) if first.startswith("#") else ""
+    else:
+        text = re.sub(r"[*_`#]", "", question.strip().split("\n", 1)[0]).strip()
+    return textwrap.shorten(text or grade_id(cell) or "a cell", LONGEST, placeholder=" …")
+
+
+def only(nb: NotebookNode, name: str) -> NotebookNode:
+    """Return the notebook with one of its graded cells, for what is to be said of that."""
+    cells = [cell for cell in nb.cells if grade_id(cell) == name]
+    return NotebookNode(cells=cells, metadata=nb.metadata)
