@@ -5,7 +5,10 @@ from time import monotonic
 
 PATIENCE = 10  # times a limit that may pass on the clock, however busy the machine is
 
-Waits = Callable[[], Mapping[str, float]]  # seconds that each thread has waited so far
+RAN = "ran"
+Waits = Callable[
+    [], Mapping[str, float]
+]  # seconds that each thread has waited so far; RAN: that all have run
 
 
 class Clock:
@@ -22,5 +25,6 @@ class Clock:
     def used(self) -> float:
         """Return the seconds that it ran, slept or waited for anything else."""
         passed = monotonic() - self.begun
-        waited = (now - self.before.get(thread, 0.0) for thread, now in self.waits().items())
-        return max(passed - max(waited, default=0.0), passed / PATIENCE)
+        spent = {what: now - self.before.get(what, 0.0) for what, now in self.waits().items()}
+        ran = spent.pop(RAN, 0.0)  # threads that wait for each other have all the time there is
+        return max(passed - max(spent.values(), default=0.0), min(ran, passed), passed / PATIENCE)

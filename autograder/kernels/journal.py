@@ -1,9 +1,9 @@
 """Name what a sandboxed process tried and was refused, for the instructor's report.
 
 The sandbox refuses; this only says so. Python tells audit hooks what is about to happen
-(https://docs.python.org/3/library/audit_events.html), and no code can take a hook away. Whoever
-goes round Python, by ctypes, is noticed doing that. A file that grows too large is the system's
-to notice: it sends a signal.
+(https://docs.python.org/3/library/audit_events.html), and no code can take a hook away. Whoever goes round
+Python, by ctypes, is noticed doing that; whoever takes this module apart, by gc, may not be. A file that
+grows too large is the system's to notice: it sends a signal.
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .sandbox import CHOSEN, lies_in
+from .sandbox import CHOSEN, DEVICES, lies_in
 
 WRITTEN, MOST = 200, 20  # lines that a process writes, and that somebody reads: the first say enough
 LONGEST = 300  # characters of one
@@ -60,31 +60,35 @@ CALLS = {
 }
 CONTROLS = {"fcntl.fcntl": "fcntl", "fcntl.ioctl": "ioctl"}
 READING = {f"{what} " for what in READS.values()}
+PLACES = READING | {f"{what} " for what in WRITES.values()}
 KINDS = sorted(
-    {f"{what} " for table in (READS, WRITES, CALLS, CONTROLS) for what in table.values()} | {TOO_LARGE, START}
+    PLACES | {f"{what} " for table in (CALLS, CONTROLS) for what in table.values()} | {START}, reverse=True
 )
-KINDS.reverse()  # "open for writing" before "open"
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 def install(pipe: int, readable: Sequence[str], writable: Sequence[str]) -> None:
     """From now on, write a line to the descriptor `pipe` for what lies outside these paths."""
-    readable = [os.path.realpath(path) for path in (*readable, *writable)]
+    readable = [os.path.realpath(path) for path in (*readable, *writable, *DEVICES)]
     writable = [os.path.realpath(path) for path in (*writable, os.devnull)]
     written: set[str] = set()
 
+    # Whoever empties or replaces those of the module changes nothing here.
+    reads, writes, calls = dict(READS), dict(WRITES), dict(CALLS)
+    lies, named, shown = lies_in, name_of, plain
+
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in CALLS and not in_pair(event):
-            note(f"{CALLS[event]} {', '.join(str(part)[:80] for part in arguments[:3])}")
+        if event in calls and not in_pair(event):
+            note(f"{calls[event]} {', '.join(map(shown, arguments[:3]))}")
         elif event in CONTROLS:
             if arguments[1] & 0xFFFFFFFF not in CHOSEN[CONTROLS[event]][1]:
                 note(f"{CONTROLS[event]} command {arguments[1]}")
-        elif event in READS or event in WRITES:
-            writes = event not in READS or event == "open" and arguments[2] & WRITING
+        elif event in reads or event in writes:
+            to_write = event not in reads or event == "open" and arguments[2] & WRITING
             for path in arguments[:2]:
-                name = name_of(path)
-                if name and not lies_in(name, writable if writes else readable):
-                    note(f"{(WRITES if writes else READS)[event]} {name}")
+                name = named(path)
+                if name and not lies(name, writable if to_write else readable):
+                    note(f"{(writes if to_write else reads)[event]} {name}")
 
     def note(line: str, write: Callable[[int, bytes], int] = os.write) -> None:
         if line not in written and len(written) < WRITTEN:
@@ -103,21 +107,32 @@ def read(lines: Sequence[str]) -> list[str]:
     imports do, says nothing. Whose process it is can write lines, too, about itself; what is no such line
     is left out, and it is said that there was one.
     """
-    found: list[str] = []
+    found: dict[str, None] = {}
     forged = False
     for line in lines:
-        kind = next((kind for kind in KINDS if line.startswith(kind)), None)
-        forged |= kind is None or len(line) > LONGEST
-        if kind and len(line) <= LONGEST and (kind not in READING or os.path.exists(line.removeprefix(kind))):
-            found.append(line)
-    return [*dict.fromkeys(found)][:MOST] + ["writing into this list of what is refused"] * forged
+        kind = next((kind for kind in KINDS if line.startswith(kind)), "")
+        what = line.removeprefix(kind)
+        if line == TOO_LARGE:
+            found[line] = None
+        elif not kind or len(line) > LONGEST or kind in PLACES and not what.startswith("/"):
+            forged = True
+        elif kind not in READING or os.path.exists(what):
+            found[line if kind in PLACES else f"{kind}‘{what}’".replace(" ‘’", "")] = None
+    return [*found][:MOST] + ["writing into this list of what is refused"] * forged
+
+
+def plain(part: object) -> str:
+    """Return an argument as text, without asking it."""
+    if isinstance(part, (str, bytes)):
+        return os.fsdecode(str.__str__(part) if isinstance(part, str) else part)[:80]
+    return int.__repr__(part) if isinstance(part, int) else type(part).__name__
 
 
 def name_of(path: object) -> str | None:
     """Return what a path, or SQLite's URI of one, leads to; None where it is neither."""
     if not isinstance(path, (str, bytes)):
         return None
-    path = os.fsdecode(path)
+    path = os.fsdecode(str.__str__(path) if isinstance(path, str) else path)  # a class of one's own may lie
     if path.startswith("file:"):
         path = path.removeprefix("file:").partition("?")[0]
     try:

@@ -6,6 +6,7 @@ namespace. Some systems refuse those: newer Ubuntus, and Docker as it comes. `re
 
 import ctypes
 import os
+import resource
 import select
 import shutil
 import signal
@@ -25,7 +26,6 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 0x1000, 0
 MNT_DETACH = 2
 MOUNT_SETATTR = 442  # the number of a system call that not every C library has
 AT_RECURSIVE, AT_FDCWD, MOUNT_ATTR_RDONLY = 0x8000, -100, 1
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -100,6 +100,7 @@ def enter(born: Callable[[int], None]) -> None:
 
 def end_as(child: int) -> NoReturn:
     """Wait for a child, and end as it did."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the memory of the server is in it
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -130,7 +131,7 @@ def build(limits: Limits, readable: Iterable[str]) -> None:
         if not os.path.lexists(root + path):  # a link leads there
             os.makedirs(os.path.dirname(root + path), exist_ok=True)
             os.symlink(real, root + path)
-    for device in DEVICES:
+    for device in sandbox.DEVICES:
         bind(device, root)
     if os.path.isdir(root + os.path.realpath(sandbox.HIDDEN)):
         mount("tmpfs", root + os.path.realpath(sandbox.HIDDEN), "tmpfs", MS_NOSUID | MS_NODEV, "size=4k")

@@ -32,6 +32,7 @@ from traitlets import Bool, Float, Integer, List, Unicode, default
 
 from ..lessons import installed
 from . import journal, sandbox
+from .clock import RAN
 from .server import KILLED, Request
 
 SHARED = "AUTOGRADER_FORK_SERVER"  # environment variable: path of a server's socket
@@ -259,10 +260,12 @@ class WarmProvisioner(LocalProvisioner):
     def waits(self) -> dict[str, float]:
         """Return {number of each of the kernel's threads: seconds that it has waited for a processor}.
 
-        Empty where the system does not count them.
+        Under RAN, how long all of them have run. Empty where the system does not count them.
         """
         found: dict[str, float] = {}
         with suppress(OSError):
+            ran = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+            found[RAN] = sum(map(int, ran)) / os.sysconf("SC_CLK_TCK")
             for thread in Path(f"/proc/{self.pid}/task").iterdir():
                 with suppress(OSError, ValueError, IndexError):
                     found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9

@@ -177,7 +177,8 @@ def answer(client: socket.socket, request: Request, kernels: Kernels, prepared: 
         client.send(b"cold")
         return
     limits, temporary = Limits(**request.pop("limits")), request.pop("temporary")
-    limits = replace(limits, namespaces=limits.namespaces and no_namespaces() is None)
+    own = limits.namespaces and no_namespaces() is None and all_readable(tuple(limits.readable))
+    limits = replace(limits, namespaces=own)
     says, word = os.pipe2(os.O_NONBLOCK)
     noted, note = os.pipe2(os.O_NONBLOCK)
     born, birth = os.pipe()
@@ -205,6 +206,18 @@ def answer(client: socket.socket, request: Request, kernels: Kernels, prepared: 
 def no_namespaces() -> str | None:
     """Return why kernels get no namespaces of their own, None if they do."""
     return namespaces.refused()
+
+
+@cache
+def all_readable(paths: tuple[str, ...]) -> bool:
+    """Whether this user, or everybody, may read all that lies there: in namespaces root can do no more."""
+    for path in paths:
+        for entry in (Path(path), *Path(path).rglob("*")):
+            with suppress(OSError):
+                found = entry.stat()
+                if found.st_uid != os.geteuid() and not found.st_mode & 0o004:
+                    return False
+    return True
 
 
 def looked_at(limits: Limits) -> list[str]:
@@ -302,6 +315,7 @@ def become_kernel(
             app.shell.system = app.shell.getoutput = refuse_command
         if limits.namespaces:
             namespaces.make_read_only(limits.sockets)
+            sandbox.drop_rights()
         sandbox.seal(limits, pipe)
         journal.install(pipe, sandbox.may_read(limits), sandbox.may_write(limits))
         app.start()

@@ -9,7 +9,7 @@ import zmq.asyncio
 from jupyter_client.session import Session
 
 from autograder.kernels.client import Channel
-from autograder.kernels.clock import PATIENCE, Clock
+from autograder.kernels.clock import PATIENCE, RAN, Clock
 
 
 @pytest.fixture
@@ -33,6 +33,17 @@ def test_of_threads_that_wait_at_once_the_longest_wait_counts(now):
 def test_time_passes_for_a_kernel_that_always_waits(now):
     clock = Clock(lambda: {"main": now[0]})
     now[0] += 10 * PATIENCE
+    assert clock.used() == 10
+
+
+def test_threads_that_wait_for_each_other_use_what_they_ran(now):
+    """Sixty busy ones on two processors wait nearly always, and use both; more than has passed counts for nobody."""
+    spent = {RAN: 5.0, "main": 0.0}
+    clock = Clock(lambda: dict(spent))
+    now[0] += 10
+    spent |= {RAN: 13.0, "main": 9.5}
+    assert clock.used() == 8
+    spent[RAN] = 25.0
     assert clock.used() == 10
 
 

@@ -64,8 +64,9 @@ def times_held(record: OptimizerRecord) -> Counter[str]:
 @rule(3, "the frozen part as the set-up left it.", HINT_1)
 def frozen_set(record: OptimizerRecord, points: float) -> Said | None:
     """The set-up's choice of frozen parameters is left alone."""
-    thawed = [name for name in record.trainable if name not in record.left_by_setup]
-    frozen = [name for name in record.left_by_setup if name not in record.trainable]
+    trainable, left = set(record.trainable), set(record.left_by_setup)
+    thawed = [name for name in record.trainable if name not in left]
+    frozen = [name for name in record.left_by_setup if name not in trainable]
     if thawed or frozen:
         names, verb = (thawed, "unfrozen") if thawed else (frozen, "frozen")
         return (
