@@ -14,7 +14,6 @@ from zmq.asyncio import Context
 from .clock import Clock, Waits
 from .messages import Message, well_formed
 
-LARGEST = 2**26  # bytes of a message
 LEAST = 0.02  # seconds between looks at what a kernel has used
 
 
@@ -53,14 +52,13 @@ class PromptClient(AsyncKernelClient):
     @default("context")
     def _prompt_context(self) -> Context:
         context = self._context_default()  # which remembers to close it
-        context.setsockopt(zmq.MAXMSGSIZE, LARGEST)
         context.setsockopt(zmq.RECONNECT_IVL, 5)  # milliseconds: the kernel binds while this connects
         return context
 
     def start_channels(self, *arguments: Any, **settings: Any) -> None:
         """Start the channels; replies are waited for as `waits` of the kernel's provisioner says."""
-        # What comes through the two others nobody reads: it would pile up here.
-        super().start_channels(*arguments, **settings | {"stdin": False, "control": False})
+        # The others: what nobody reads would pile up, and half a heartbeat would be waited for without end.
+        super().start_channels(*arguments, **settings | {"stdin": False, "control": False, "hb": False})
         self.shell_channel.waits = waits_of(self.parent)
 
     async def wait_for_ready(self, timeout: float | None = 60) -> None:
