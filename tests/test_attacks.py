@@ -97,7 +97,8 @@ def test_attack_gains_nothing(course, name):
 def test_attack_is_named(course, name):
     row = course.found[name]
     said = " ".join(row.said + row.limits).lower()
-    assert any(words in said for words in header(ATTACKS[name], "Named").lower().split(" or ")), said
+    named = header(ATTACKS[name], "Named").lower().split(" or ")
+    assert any(words in said for words in named) or "nothing" in named and not said, said
 
 
 def test_honest_submission_after_it_is_right(course, name):
