@@ -75,6 +75,7 @@ def test_its_verifier_is_short():
 def test_without_the_lessons_room_an_ordinary_assignment_is_graded_reported_and_released(tmp_path, monkeypatch):
     package = tmp_path / "packages"
     shutil.copytree(ROOT / "autograder", package / "autograder", ignore=shutil.ignore_patterns("tinybert", "__pycache__"))
+    shutil.copy(ROOT / "constraints.txt", package)  # as beside a clone's package
     monkeypatch.setenv("PYTHONPATH", str(package))
     (tmp_path / "course").mkdir()
     course = Course.copy(tmp_path / "course")
