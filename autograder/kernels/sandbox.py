@@ -205,28 +205,25 @@ def seal(limits: Limits, kept: int) -> None:
     import pyseccomp
     from pyseccomp import ALLOW, EQ, ERRNO, KILL_PROCESS, MASKED_EQ, Arg
 
-    def is_one_of(place: int, *values: int, mask: int = 2**32 - 1) -> list[Arg]:
-        return [Arg(place, MASKED_EQ, mask, value) for value in values]
+    def has(place: int, value: int, mask: int = 2**32 - 1) -> Arg:
+        return Arg(place, MASKED_EQ, mask, value)
 
     def is_not(place: int, value: int) -> list[Arg]:
         # A filter compares all 64 bits, the kernel looks at 32: so bit by bit.
-        return [Arg(place, MASKED_EQ, 1 << bit, ~value & 1 << bit) for bit in range(32)]
+        return [has(place, ~value & 1 << bit, mask=1 << bit) for bit in range(32)]
 
-    myself = os.getpid()
     rules: list[tuple[int, str | int, *tuple[Arg, ...]]] = [(ALLOW, name) for name in ALLOWED]
     for name, (place, values) in CHOSEN.items():
-        rules += [(ALLOW, name, value) for value in is_one_of(place, *values)]
-    domain, (kind,) = Arg(0, EQ, 1), is_one_of(1, 1, mask=SOCKET_TYPES)  # Unix, stream
-    rules += [(ALLOW, "socketpair", domain, kind)]
+        rules += [(ALLOW, name, has(place, value)) for value in values]
+    rules += [(ALLOW, "socketpair", Arg(0, EQ, 1), has(1, 1, mask=SOCKET_TYPES))]  # Unix, stream
     # Pointers, which the kernel looks at as a whole: no new limits, and to nobody but the other end.
-    (mine,) = is_one_of(0, 0)
-    rules += [(ALLOW, "prlimit64", mine, Arg(2, EQ, 0)), (ALLOW, "sendto", Arg(4, EQ, 0))]
+    rules += [(ALLOW, "prlimit64", has(0, 0), Arg(2, EQ, 0)), (ALLOW, "sendto", Arg(4, EQ, 0))]
     for name, place in (("close", 0), ("dup2", 1), ("dup3", 1)):
         rules += [(ALLOW, name, bit) for bit in is_not(place, kept)]
     # Signals to itself, but SIGKILL: whoever ended by it was killed from outside, and is worth another try.
     for name, place in (("kill", 1), ("tgkill", 2)):
         anybody = limits.processes and limits.namespaces  # there are only its own
-        to = [] if anybody else is_one_of(0, myself)
+        to = [] if anybody else [has(0, os.getpid())]
         rules += [(ALLOW, name, *to, bit) for bit in is_not(place, signal.SIGKILL)]
     if limits.processes:
         rules += [(ALLOW, name) for name in PROCESSES]
@@ -249,8 +246,7 @@ def number_of(name: str | int) -> int:
     """Return the number of a system call, negative where this processor or libseccomp does not have it."""
     import pyseccomp
 
-    known = isinstance(name, int)
-    return int(name) if known else pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+    return name if isinstance(name, int) else pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
 
 
 def content(
