@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 ASSIGNMENT = "08_tinybert_fine_tuning"
 RELEASE = ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
 SOLUTION = ROOT / "solutions" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb"
+# The system's browser; None where there is none.
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 
 
 class Course:

@@ -15,10 +15,9 @@ import urllib.request
 
 import pytest
 from bad_inputs import LOOP, OPTIMIZER, cell
-from conftest import ASSIGNMENT, RELEASE, ROOT
+from conftest import ASSIGNMENT, CHROMIUM, RELEASE, ROOT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
 EPOCHS = 3

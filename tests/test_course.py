@@ -1,14 +1,12 @@
 """Whole classes through real `nbgrader` commands, run from the root as its documentation says."""
 
 import csv
-import shutil
 
 import pytest
-from conftest import ASSIGNMENT, RELEASE, contents
+from conftest import ASSIGNMENT, CHROMIUM, RELEASE, contents
 from nbgrader.api import Gradebook
 
 FULL = [3, 2, 6, 3]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 
 # Points for parameter groups, learning rate, training loop, loss history; words of the sentence.
 SAMPLE = {

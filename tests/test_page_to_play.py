@@ -3,16 +3,14 @@
 import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import sys
 from urllib.parse import unquote
 
 import pytest
-from conftest import ROOT
+from conftest import CHROMIUM, ROOT
 
 PAGE = ROOT / "docs" / "index.html"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 FIGURES = {"answers", "cloud", "share", "loss", "accuracy", "step", "dial"}
 
 # Put in front of the page's scripts: notes whatever goes wrong, then moves each control once through its values.

@@ -2,12 +2,11 @@
 
 import json
 import re
-import shutil
 import time
 
 import nbformat
 import pytest
-from conftest import ASSIGNMENT, RELEASE, SOLUTION
+from conftest import ASSIGNMENT, CHROMIUM, RELEASE, SOLUTION
 from nbgrader.api import Gradebook
 from reflecting import (
     COURSE,
@@ -28,7 +27,6 @@ from autograder.grading import by_hand, reflections
 from autograder.grading.export import CsvExport
 from autograder.grading.numbers import parts, values
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 SMOOTH, LABELS, LOWER = "reflect_smooth", "reflect_labels", "reflect_lower"
 HOSTILE = (
     "<script>window.hacked = 1</script></script><!-- <img src=x onerror='window.hacked = 1'> $\\require{x}$ =1+1 "

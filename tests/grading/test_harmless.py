@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import nbgrader
 import pytest
 from bad_inputs import cell
 from bs4 import BeautifulSoup
+from conftest import CHROMIUM
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters import markdown2html
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
@@ -149,7 +149,7 @@ def exported(notebook, template, resources, **settings):
 
 def browse(folder, content):
     """Return the names of the ways that act when a page is opened in Chromium, offline, and clicked on."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    browser = CHROMIUM
     assert browser, "No Chromium: install it (`apt-get install chromium`), the pages are tried in a real browser."
     file = folder / "page.html"
     file.write_text(content.replace("<head>", "<head>" + WATCH, 1))
