@@ -16,16 +16,17 @@ from conftest import ASSIGNMENT, ROOT, Course
 from autograder.grading import answers
 from autograder.grading.release import MENUS
 
-SPY = """\
+SOLUTION = "course/solutions/08_tinybert_fine_tuning/08_tinybert_fine_tuning.ipynb"  # in the package
+SPY = f"""\
 ## todo1_optimizer
 ```python
 import pathlib, autograder
 
-for path in pathlib.Path(autograder.__file__).parent.rglob("*.ipynb"):
-    try:
-        print("LEAK" + "ED", len(path.read_text()))
-    except PermissionError:
-        print("refused", path.name)
+path = pathlib.Path(autograder.__file__).parent / "{SOLUTION}"
+try:
+    print("LEAK" + "ED", len(path.read_text()))
+except OSError as error:
+    print("kept from", path.name, type(error).__name__)
 ```
 """
 
@@ -121,4 +122,5 @@ def test_a_course_from_the_wheel_grades_and_releases(installed, tmp_path):
     rows = Course(folder).rows()
     assert [rows[name].total for name in ("right-first-time", "default-learning-rate", "spy")] == [14, 12, 0]
     spied = (folder / "autograded" / "spy" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_text()
-    assert f"refused {ASSIGNMENT}.ipynb" in spied and "LEAKED" not in spied
+    assert list((installed.parent / "lib").glob(f"*/site-packages/autograder/{SOLUTION}"))
+    assert f"kept from {ASSIGNMENT}.ipynb" in spied and "LEAKED" not in spied
