@@ -116,6 +116,13 @@ def test_the_diary_goes_back_to_every_epoch(notebook):
     assert (loss, accuracy) == result.validation[-1]
 
 
+def test_a_frozen_layer_that_moves_is_measured_as_it_is(notebook):
+    unfrozen = "for epoch in", "model.bert.encoder.layer[0].output.dense.weight.data *= 1.5\n    for epoch in"
+    result = notebook.click(variation(unfrozen))
+    moved = rulers.loss_and_accuracy(result.model, notebook.validation)
+    assert moved == result.validation[-1]
+
+
 WRONG = {
     "nothing": [("    return losses\n", "")],
     "a sum": [("return losses", "return sum(losses)")],

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
@@ -16,11 +16,64 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from . import rulers
 from .collect import watch
 from .collect.optimizer import copied
+from .lesson import FROZEN
 from .records import RunRecord
 from .start import Batch
 
 Train = Callable[..., Any]  # the student's train_tinybert
+FROZEN_LAYERS = sum(".layer." in name for name in FROZEN)
 RANGE = 1e-6, 1e-1, 120  # of a range test: first rate, last rate, steps
+
+
+class LowerHalf:
+    """What the frozen layers make of batches: worked out once, as it is the same in every epoch and run."""
+
+    def __init__(self, pretrained: Any, batches: list[Batch]) -> None:
+        self.batches, self.states = (
+            batches,
+            dict[int, Tensor](),
+        )  # (reviews, tokens, width), by id of input_ids
+        self.pretrained = pretrained
+        self.frozen = {n: p for n, p in pretrained.named_parameters() if n.startswith(FROZEN)}
+
+    def above(self, model: Any) -> Any:
+        """Return what answers the batches as `model` does, in half the time; `model` if it is not frozen."""
+        own = dict(model.named_parameters())
+        if not all(name in own and torch.equal(own[name], p) for name, p in self.frozen.items()):
+            return model
+        if not self.states:
+            with rulers.evaluating(self.pretrained):
+                for input_ids, attention_mask, _ in self.batches:
+                    output = self.pretrained.bert(input_ids, attention_mask, output_hidden_states=True)
+                    self.states[id(input_ids)] = output.hidden_states[FROZEN_LAYERS]
+        return UpperHalf(model, self.states)
+
+
+class Known(torch.nn.Module):
+    """Stands in for the lower half."""
+
+    def __init__(self, states: dict[int, Tensor]) -> None:
+        super().__init__()
+        self.states = states
+
+    def forward(self, input_ids: Tensor, **_: object) -> Tensor:
+        return self.states[id(input_ids)]
+
+
+class UpperHalf(torch.nn.Module):
+    """The layers of a model that learn, and its classifier, on top of what is known."""
+
+    def __init__(self, model: Any, states: dict[int, Tensor]) -> None:
+        super().__init__()
+        # Copies that share the parameters: the model itself stays as it is.
+        self.bert, encoder = copy(model.bert), copy(model.bert.encoder)
+        encoder._modules = {"layer": encoder.layer[FROZEN_LAYERS:]}
+        self.bert._modules = {**self.bert._modules, "embeddings": Known(states), "encoder": encoder}
+        self.classifier, self.training = model.classifier, model.training
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> SequenceClassifierOutput:
+        pooled = self.bert(input_ids, attention_mask).pooler_output
+        return SequenceClassifierOutput(logits=self.classifier(pooled))
 
 
 @dataclass
@@ -28,7 +81,7 @@ class Diary:
     """What is kept of a run, epoch by epoch; `weights` begins with those before the first step."""
 
     model: Any
-    validation: list[Batch]
+    lower: LowerHalf
     weights: list[dict[str, Tensor]] = field(default_factory=list)  # of what is not frozen, by name
 
     def __post_init__(self) -> None:
@@ -41,13 +94,17 @@ class Diary:
     def write(self) -> tuple[float, float]:
         """Keep the weights; return the loss and the accuracy on the validation reviews."""
         self.keep()
-        return rulers.loss_and_accuracy(self.model, self.validation)
+        return rulers.loss_and_accuracy(self.lower.above(self.model), self.lower.batches)
 
     def model_after(self, epoch: int) -> Any:
         """Return a copy of the model as it was after an epoch; 0: before the first."""
         twin = deepcopy(self.model)
         twin.load_state_dict(self.weights[epoch], strict=False)
         return twin
+
+    def answers_after(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the logits of the validation reviews, (reviews, 2), after an epoch, and their labels."""
+        return rulers.answers(self.lower.above(self.model_after(epoch)), self.lower.batches)
 
 
 @dataclass
@@ -78,6 +135,7 @@ class Lab:
     ) -> None:
         self.pretrained = deepcopy(model)
         self.train_loader, self.validation = train_loader, validation
+        self.lower = LowerHalf(self.pretrained, validation)
         self.epochs, self.seed = epochs, seed
         self.met: Any = None  # the optimizer that was met last
         self.kept: Any = None  # a copy of it, from before its first step here
@@ -92,7 +150,7 @@ class Lab:
             else:
                 self.met, self.kept = optimizer, copy_of(optimizer, same)
         torch.manual_seed(self.seed)
-        return Diary(model, self.validation)
+        return Diary(model, self.lower)
 
     def twins(self, model: Any, optimizer: Any, rate: float) -> tuple[Any, Any]:
         """Return copies of both as they are before a run, the optimizer at another rate."""
@@ -106,7 +164,7 @@ class Lab:
 
     def experiment(self, train: Train, model: Any, optimizer: Any) -> Result:
         """Train `model` quietly with the student's function, from the seed on."""
-        diary = Diary(model, self.validation)
+        diary = Diary(model, self.lower)
         torch.manual_seed(self.seed)
         with redirect_stdout(StringIO()):
             with watch(model, self.train_loader, optimizer, self.epochs, each_epoch=diary.write) as run:

@@ -145,12 +145,11 @@ def validation(results: dict[Any, Result]) -> None:
 def confidence(results: dict[Any, Result], rate: float = MIDDLE) -> None:
     """Show how sure a model is of its right and its wrong answers, after the first and the last epoch."""
     result = finished(results)[rate]
-    batches = result.diary.validation
     last = len(result.diary.weights) - 1
     drawn, pair = panels(1, 2, height=3.0, sharey=True)
     said = []
     for axes, epoch in zip(pair, (1, last)):
-        logits, labels = rulers.answers(result.diary.model_after(epoch), batches)
+        logits, labels = result.diary.answers_after(epoch)
         chances = rulers.positive(logits)
         right = (chances > 0.5) == labels.numpy()
         sure = np.maximum(chances, 1 - chances)
