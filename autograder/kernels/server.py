@@ -5,7 +5,8 @@
 A client connects, and sends requests: JSON objects {argv, env, cwd, limits, temporary}. The answer is a
 pidfd of the new kernel and the ends of two pipes: one tells what the kernel's sandbox refused, and the
 kernel itself writes there; the other is the server's own. The server keeps an eye on its kernels. When a
-client is gone its kernels are killed, with the last client the server ends.
+client is gone its kernels are killed, with the last client the server ends. Kernels are forks of its zygote,
+a process that was forked before the first request: what others asked for is not in their memory.
 
 A request {cells, env, cwd, seconds} asks for kernels in which cells have been run already: see `template`.
 The answer is the path of a socket where another process takes requests as this one does, and a file in
@@ -18,6 +19,7 @@ import hashlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -26,7 +28,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -70,6 +72,7 @@ def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared
     """
     # What a kernel started is this process's child when its parent has ended: see reap().
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    zygote = Zygote(prepared)
     clients, next_look = {listener.accept()[0]}, 0.0
     kernels: Kernels = {}
     templates: Templates = {}
@@ -81,10 +84,10 @@ def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared
             elif message := received(ready):
                 request = json.loads(message)
                 if "cells" in request:
-                    orphans = reap(kernels, templates)
-                    introduce(ready, request, templates, folder)
+                    orphans = reap(kernels, templates, zygote)
+                    introduce(ready, request, templates, zygote, folder)
                 else:
-                    answer(ready, request, kernels, prepared)
+                    answer(ready, request, kernels, zygote, prepared)
             else:
                 clients.remove(ready)
                 ready.close()
@@ -92,7 +95,7 @@ def serve(listener: socket.socket, folder: str | None = None, prepared: Prepared
                     if kernel.client is ready:
                         os.kill(pid, signal.SIGKILL)
                         sandbox.remove(*kernel.temporary)
-        orphans = reap(kernels, templates)
+        orphans = reap(kernels, templates, zygote)
         if (begun := time.monotonic()) > next_look:
             for pid, kernel in kernels.items():
                 if excess := over(kernel):
@@ -140,19 +143,87 @@ Kernels = dict[int, Kernel]  # by process
 Templates = dict[int, Template]
 
 
-def introduce(client: socket.socket, request: Request, templates: Templates, folder: str | None) -> None:
+class Zygote:
+    """A process as this one is now, which forks others that then are this one's children."""
+
+    def __init__(self, prepared: Prepared | None) -> None:
+        """prepared: what the kernels are handed that it forks."""
+        self.socket, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent, self.pid = os.getpid(), os.fork()
+        if self.pid == 0:
+            self.serve(own, parent, prepared)
+        own.close()
+
+    def fork(self, what: str, request: Request, *files: int) -> tuple[int, int]:
+        """Fork what `request` describes, with `files` open; return its number, and that of the kernel itself.
+
+        Raises OSError where the zygote is gone.
+        """
+        asked = os.memfd_create("request")
+        os.write(asked, json.dumps(request).encode())
+        born, birth = os.pipe()
+        socket.send_fds(self.socket, [what.encode()], [asked, birth, *files])
+        os.close(asked)
+        os.close(birth)
+        with open(born) as pipe:
+            numbers = [*map(int, pipe.read().split())]
+        if not numbers:
+            raise OSError("The process that kernels are forked from has ended.")
+        return numbers[0], numbers[-1]
+
+    @staticmethod
+    def serve(own: socket.socket, parent: int, prepared: Prepared | None) -> NoReturn:
+        sandbox.die_with_parent()
+        silence(own.fileno())
+        with suppress(OSError):
+            while (message := socket.recv_fds(own, 16, 4))[0]:
+                what, files, _, _ = message
+                child = os.fork()
+                if child == 0:
+                    between = os.getpid()
+                    if os.fork():
+                        os._exit(0)  # and the nearest subreaper above takes what is left
+                    while os.getppid() == between:
+                        time.sleep(0.001)
+                    if os.getppid() == parent:
+                        become(what.decode(), *files, prepared=prepared)
+                    os._exit(0)
+                os.waitpid(child, 0)
+                for number in files:
+                    os.close(number)
+        os._exit(0)
+
+
+def become(what: str, asked: int, birth: int, *files: int, prepared: Prepared | None) -> NoReturn:
+    """Turn this fresh fork into what a request describes."""
+    silence(asked, birth, *files)
+    os.write(birth, f"{os.getpid()} ".encode())
+    with open(asked) as file:
+        file.seek(0)
+        request = json.load(file)
+    if what == "template":
+        os.close(birth)
+        listener, report = files
+        become_template(socket.socket(fileno=listener), report, **request)
+    request["limits"] = Limits(**request["limits"])
+    become_kernel(**request, pipe=files[0], birth=birth, prepared=prepared)
+
+
+def introduce(
+    client: socket.socket, request: Request, templates: Templates, zygote: Zygote, folder: str | None
+) -> None:
     """Tell a client of the template it asks for, the same for all who ask for the same."""
     asked = {name: value for name, value in request.items() if name != "cwd"}
     path = f"{folder}/{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]}"
     known = next((other for other in templates.values() if other.path == path), None)
     if known is None:
         known = Template(path, os.memfd_create("report"))
+        # A copy, as this client's own is nothing for the kernels of others to know of.
+        asked["cwd"] = shutil.copytree(request["cwd"], f"{path}.work", symlinks=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(path)
             listener.listen()
-            pid = os.fork()
-            if pid == 0:
-                become_template(listener, known.report, **request)
+            pid, _ = zygote.fork("template", asked, listener.fileno(), known.report)
         templates[pid] = known
     with suppress(OSError):
         socket.send_fds(client, [path.encode()], [known.report])
@@ -164,14 +235,15 @@ def become_template(
     """Turn this fresh fork into a template."""
     try:
         sandbox.die_with_parent()
-        silence(listener.fileno(), report)
         prepared = template.prepare(cells, env, cwd, seconds, report, f"{listener.getsockname()}.home")
         serve(listener, prepared=prepared)
     finally:
         os._exit(0)
 
 
-def answer(client: socket.socket, request: Request, kernels: Kernels, prepared: Prepared | None) -> None:
+def answer(
+    client: socket.socket, request: Request, kernels: Kernels, zygote: Zygote, prepared: Prepared | None
+) -> None:
     """Fork the kernel that a client asks for, and tell it."""
     if prepared is not None and prepared.shell is None:
         client.send(b"cold")
@@ -179,18 +251,12 @@ def answer(client: socket.socket, request: Request, kernels: Kernels, prepared: 
     limits, temporary = Limits(**request.pop("limits")), request.pop("temporary")
     own = limits.namespaces and no_namespaces() is None and all_readable(tuple(limits.readable))
     limits = replace(limits, namespaces=own)
+    request["limits"] = asdict(limits)
     says, word = os.pipe2(os.O_NONBLOCK)
     noted, note = os.pipe2(os.O_NONBLOCK)
-    born, birth = os.pipe()
     at_start = sandbox.content(looked_at(limits))[:2]
-    child = os.fork()
-    if child == 0:
-        kernels.clear()  # nothing of theirs is this one's
-        become_kernel(**request, limits=limits, pipe=note, birth=birth, prepared=prepared)
+    child, pid = zygote.fork("kernel", request, note)
     os.close(note)
-    os.close(birth)
-    with open(born, "rb") as pipe:
-        pid = int(pipe.read() or child)
     kernels[child] = Kernel(client, pid, word, limits, temporary, at_start)
     try:
         handle = os.pidfd_open(pid)
@@ -225,7 +291,7 @@ def looked_at(limits: Limits) -> list[str]:
     return limits.writable if limits.namespaces else sandbox.may_write(limits)
 
 
-def reap(kernels: Kernels, templates: Templates) -> set[int]:
+def reap(kernels: Kernels, templates: Templates, zygote: Zygote) -> set[int]:
     """Forget the kernels and templates that ended; kill what they left running, and return it."""
     with suppress(ChildProcessError):
         while True:
@@ -239,9 +305,9 @@ def reap(kernels: Kernels, templates: Templates) -> set[int]:
                 os.close(kernel.pipe)
             elif known := templates.pop(pid, None):
                 os.close(known.report)
-                sandbox.remove(known.path, f"{known.path}.home")
+                sandbox.remove(known.path, f"{known.path}.home", f"{known.path}.work")
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    orphans = set(map(int, children)) - {*kernels, *templates}
+    orphans = set(map(int, children)) - {*kernels, *templates, zygote.pid}
     for orphan in orphans:
         os.kill(orphan, signal.SIGKILL)
     return orphans  # they are buried the next time
@@ -288,7 +354,6 @@ def become_kernel(
 
     pipe: for what its sandbox refuses. birth: for its number, if that is another process's then.
     """
-    silence(pipe, birth)
     try:
         if limits.namespaces:
             namespaces.enter(lambda pid: tell(pid, birth, pipe))

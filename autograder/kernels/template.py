@@ -141,6 +141,9 @@ def run(cells: Cells, env: dict[str, str], cwd: str, seconds: float, report: int
     gc.collect()
     if left(cwd, home) != files:
         raise NotShared("the cells leave files, written or open, or change the folder")
+    paths = (str(value) for value in shell.user_ns.values() if isinstance(value, (str, os.PathLike)))
+    if any(path.startswith((cwd, home)) for path in paths):
+        raise NotShared("the cells remember the folder they ran in")
     gc.freeze()
     write(report, shown=shown)
     changed = {

@@ -158,6 +158,8 @@ def test_kernels_behind_one_set_up_do_not_see_each_other(kernel):
         "open('left', 'w').write('x')",
         "import os; os.chdir('/')",
         "file = open('/proc/self/status')",
+        "import os; here = os.path.abspath('data.csv')",
+        "import pathlib; own = pathlib.Path.home() / 'cache'",
     ],
 )
 def test_what_a_fork_would_lose_is_run_in_each_kernel(kernel, source):
