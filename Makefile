@@ -18,6 +18,7 @@ QUICK = $(addprefix tests/, test_data.py test_threads.py test_training_loop.py t
 .PHONY: demo check test lab release runs claims page clean
 
 .venv/installed: pyproject.toml constraints.txt
+	@echo "Installing 2 GB of libraries into .venv: five to ten minutes, without a word."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@
@@ -28,6 +29,9 @@ demo: .venv/installed
 	cd $(SAMPLE) && nbgrader generate_feedback $(ASSIGNMENT) --force --log-level=ERROR
 	cd $(SAMPLE) && nbgrader export --log-level=ERROR
 	cd $(SAMPLE) && autograder report
+	@echo
+	@echo "Open $(SAMPLE)/report.html: a name in it leads to the student's feedback page."
+	@echo "Three students wait for you to read their answers: cd $(SAMPLE) && ../$(BIN)/autograder reflections"
 
 check: .venv/installed
 	$(BIN)/ruff check

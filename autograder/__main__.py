@@ -13,7 +13,7 @@ def main() -> None:
             try:
                 from .home import main as check
             except ModuleNotFoundError as error:
-                sys.exit(f"`{error.name}` is missing: `autograder doctor` says what to install.")
+                sys.exit(f"`{error.name}` is missing: `python -m autograder doctor` says what to install.")
             sys.exit(check(sys.argv[2:]))
     try:
         if sys.argv[1:2] == ["grade"]:

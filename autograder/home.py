@@ -20,6 +20,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from tqdm import tqdm
 
 from .cells import counts, is_check
 from .rule import Finding
@@ -101,6 +102,10 @@ class Screen:
 
     def check(self, notebook: NotebookNode, folder: Path) -> int:
         """Run the notebook, with `folder` as its working folder; return the exit status, 0 or 1."""
+        self.bar = tqdm(  # where somebody watches
+            total=sum(cell.cell_type == "code" for cell in notebook.cells), desc="running your notebook",
+            bar_format="{desc}: {n_fmt} of {total_fmt} cells, {elapsed}", disable=None, leave=False,
+        )  # fmt: skip
         client = NotebookClient(
             notebook, timeout=SECONDS, kernel_name="python3", allow_errors=True, shutdown_kernel="immediate",
             extra_arguments=["--HistoryManager.enabled=False"], resources={"metadata": {"path": str(folder)}},
@@ -109,7 +114,8 @@ class Screen:
         # The set-up asks whether this name is there, a check what it says: this is no grade.
         environment = {**os.environ, "NBGRADER_EXECUTION": "check", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         try:
-            client.execute(env=environment, stderr=subprocess.DEVNULL)
+            with self.bar:
+                client.execute(env=environment, stderr=subprocess.DEVNULL)
         except CellTimeoutError:
             self.say(False, f"{self.cell}: {SECONDS} s were not enough.", "Is there a loop that never ends?")
             return 1
@@ -128,6 +134,7 @@ class Screen:
 
     def on_cell_executed(self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, Any]) -> None:
         """Print what a check found, or what stopped a cell that a student wrote."""
+        self.bar.update()
         errors = [o for o in cell.outputs if o.output_type == "error"]
         said = f"{errors[0].ename}: {errors[0].evalue}" if errors else None
         if is_check(cell):
@@ -166,6 +173,7 @@ class Screen:
         sign, colour = ("✓", GREEN) if right else ("✗", RED)
         width = min(shutil.get_terminal_size().columns, 100)
         head, *more = textwrap.wrap(f"{sign} {plain(head)}", width, subsequent_indent="  ")
+        tqdm.write("", end="")  # takes the bar off the line
         print(f"\x1b[{colour}m{head}\x1b[0m" if self.coloured else head)
         for line in more:
             print(line)

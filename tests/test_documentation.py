@@ -129,7 +129,7 @@ def test_sentences_of_the_shelf_are_those_that_are_printed():
     code = "".join(re.sub(r'"\s+f?"', "", path.read_text()) for path in (ROOT / "autograder").rglob("*.py"))
     for words in (
         "has no check cells", "is no notebook", "a cell of the set-up, stopped with", "Is there a loop that never ends?",
-        "The solution cannot be graded", "There is no assignment in", "There is nothing to grade",
+        "The solution cannot be graded", "There is no course in", "There is nothing to grade",
         "The file is no notebook: it", "has changed since", "came, went or changed its kind", "cannot be used",
         "is at work on", "No Dask scheduler answers", "Its kernel was killed from outside", "No data/tinybert beside",
         "could not be loaded from the hub", "Run the set-up cells first",

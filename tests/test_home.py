@@ -203,13 +203,16 @@ def test_a_folder_that_is_a_course_needs_its_source(monkeypatch, tmp_path):
 
 
 def test_the_doctor_needs_no_package_of_others(tmp_path):
-    """In a Python that has Python's own modules alone, it says that nothing is installed."""
+    """In a Python that has Python's own modules alone, it says that nothing is installed, once, and where it is."""
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "autograder").touch()
     done = subprocess.run(
-        [sys.executable, "-S", "-c", "from autograder import doctor; doctor.IMPORTS = (); print(doctor.main([]))"], cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        [sys.executable, "-S", "-m", "autograder", "doctor"], cwd=tmp_path, capture_output=True, text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert done.stdout.endswith("1\n") and done.stderr == "", done.stderr
-    assert "nothing of the lesson is installed in this Python" in done.stdout
+    assert done.returncode == 1 and done.stderr == "", done.stderr
+    assert "nothing of the lesson is installed in this Python" in done.stdout and "1 to mend" in done.stdout
+    assert "in this folder: .venv/bin/autograder doctor" in done.stdout
     assert re.search("^ok +lesson", done.stdout, re.MULTILINE)
 
 

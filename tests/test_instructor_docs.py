@@ -227,6 +227,6 @@ def test_from_download_to_upload(here, system):
     if system == "Gradescope":  # again, from one of the two
         pack(ORDINARY, files | {"a/submission_987/more.txt": "handed in again"})
         run("nbgrader", "zip_collect", ORDINARY, "--force")
-        assert "1 submissions are graded already and unchanged" in run("autograder", "grade", ORDINARY)
+        assert "1 submission graded already and unchanged" in run("autograder", "grade", ORDINARY)
         run(*export)
         assert column("canvas.csv", "Means (77)") == found  # points given by hand are still there

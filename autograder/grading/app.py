@@ -1,5 +1,6 @@
 """The instructor's command line. Settings come from nbgrader_config.py, as for nbgrader itself."""
 
+import difflib
 import errno
 import logging
 import shutil
@@ -19,8 +20,10 @@ from . import answers, by_hand, forget, reflections, release, report, solution
 from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .gradebook import patiently
+from .marks import summary
 from .page import page
 from .report import Points, Row
+from .submissions import assignments
 from .text import clean
 
 
@@ -32,11 +35,12 @@ class Command(NbGrader):
     def start(self) -> None:
         super().start()
         try:
-            assignment = assignment_of(self)
+            self.coursedir.assignment_id = assignment_of(self)
+            solution.must_exist(self.coursedir)
+            with chdir(self.coursedir.root):
+                self.run(self.coursedir.assignment_id)
         except InstallationFault as error:
             self.fail(str(error))
-        with chdir(self.coursedir.root):
-            self.run(assignment)
 
 
 def assignment_of(app: NbGrader) -> str:
@@ -44,15 +48,14 @@ def assignment_of(app: NbGrader) -> str:
 
     Raises InstallationFault where there is none or more than one.
     """
-    named = {*filter(None, [app.coursedir.assignment_id]), *app.extra_args} or solution.assignments(
-        app.coursedir
-    )
+    named = {*filter(None, [app.coursedir.assignment_id]), *app.extra_args} or assignments(app.coursedir)
     if len(named) > 1:
         raise InstallationFault(f"Name one assignment, not {' and '.join(sorted(named))}.")
     if not named:
         raise InstallationFault(
-            f"There is no assignment in {app.coursedir.source_directory}/ of {app.coursedir.root}: "
-            "run this from the course's folder."
+            f"There is no course in {app.coursedir.root}: change to the folder that has nbgrader_config.py."
+            if not Path(app.coursedir.root, "nbgrader_config.py").exists()
+            else f"There is no assignment in {app.coursedir.source_directory}/ of {app.coursedir.root}."
         )
     return named.pop()
 
@@ -140,7 +143,8 @@ class GradeClass(AutogradeApp):
         status = self.grade()
         try:
             with chdir(self.coursedir.root):
-                write_report(self.coursedir, self.coursedir.assignment_id)
+                _, found, _ = write_report(self.coursedir, self.coursedir.assignment_id)
+            print(summary(found), "`autograder report` prints a row for each.")
         except (OSError, SQLAlchemyError, ImportError) as error:
             status = self.say(because(error, self.coursedir))
         self.exit(status)
@@ -210,12 +214,12 @@ def write_report(coursedir: CourseDirectory, assignment: str) -> tuple[Points, l
     """
     found = patiently(report.rows, coursedir, assignment)
     text = page(assignment, *found)
-    own = [f"report-{assignment}.html"] if len(solution.assignments(coursedir)) > 1 else []
+    own = [f"report-{assignment}.html"] if len(assignments(coursedir)) > 1 else []
     for name in ["report.html", *own]:
         partial = Path(".report.partial")  # never half a page
         partial.write_text(text, encoding="utf-8")
         partial.replace(name)
-        print(f"{name}: the class on one page.")
+        print(f"{Path(name).absolute()}: the class on one page.")
     return found
 
 
@@ -305,17 +309,20 @@ class Forget(NbGrader):
 class Release(Command):
     name = "autograder-release"
     description = "Make the students' notebook and their zip: notebook, data, and what the test cells import."
+    flags = {"force": ({"Release": {"force": True}}, "Replace a notebook that somebody has worked in.")}
+    force = Bool(False, help="Whether to replace a notebook that somebody has worked in.").tag(config=True)
 
     def run(self, assignment: str) -> None:
-        self.coursedir.assignment_id = assignment
         notebooks = Path(self.coursedir.release_directory, assignment)
-        try:
-            solution.must_exist(self.coursedir)
-            solution.generate(self, self.coursedir)
-            names = release.pack("release.zip", notebooks, solution.lessons(self.coursedir))
-        except InstallationFault as error:
-            self.fail(str(error))
-        print(f"release.zip: {len(names)} files.")
+        for path in () if self.force else sorted(notebooks.glob("*.ipynb")):
+            if release.was_run(path):
+                raise InstallationFault(
+                    f"{path} has been worked in: copy it elsewhere, and add --force. Nothing was changed."
+                )
+        solution.generate(self, self.coursedir)
+        release.pack("release.zip", notebooks, solution.lessons(self.coursedir))
+        size = Path("release.zip").stat().st_size / 1e6
+        print(f"{Path('release.zip').absolute()}: {size:.0f} MB, for your students.")
 
 
 class Autograder(NbGrader):
@@ -332,8 +339,23 @@ class Autograder(NbGrader):
         "forget": (Forget, Forget.description),
         "release": (Release, Release.description),
     }
+    # The program takes these before: they are in students' copies, too.
+    examples = """
+        Two more commands, for students and when something fails:
+
+            autograder check NOTEBOOK
+            autograder doctor
+        """
 
     def start(self) -> None:
+        if self.subapp is None and self.extra_args:
+            known = [*self.subcommands, "check", "doctor"]
+            near = difflib.get_close_matches(self.extra_args[0], known, 1)
+            print(
+                f"There is no command `{self.extra_args[0]}`: "
+                + (f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}.")
+            )
+            self.exit(2)
         if self.subapp is None:
             self.print_help()
         super().start()

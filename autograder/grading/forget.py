@@ -7,9 +7,8 @@ from nbgrader.api import MissingEntry
 from nbgrader.coursedir import CourseDirectory
 
 from .gradebook import opened
-from .solution import assignments
 from .state import State
-from .submissions import folders
+from .submissions import assignments, folders
 
 
 def belongings(course: CourseDirectory, student: str) -> list[Path]:

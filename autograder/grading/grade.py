@@ -39,6 +39,7 @@ from .execute import read_secret, seed
 from .faults import InstallationFault, NotGraded
 from .gradebook import T, Ts, one_connection, opened, patiently
 from .job import Job, execute, in_the_way, write
+from .marks import counted
 from .read import grade_id
 from .restore import read_release
 from .rubrics import is_rubric
@@ -127,7 +128,7 @@ class Grade(Autograde):
         """Return the students that are to be graded, and forget what was said of those that need not be."""
         done = set() if self.force else {s for s, folder in self.students.items() if self.is_done(s, folder)}
         if done:
-            print(f"{len(done)} submissions are graded already and unchanged.")
+            print(f"{counted(len(done), 'submission')} graded already and unchanged.")
         for student in self.state.not_graded.keys() & done:
             del self.state.not_graded[student]
         return {student: folder for student, folder in self.students.items() if student not in done}

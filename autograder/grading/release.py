@@ -8,6 +8,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import nbformat
+
 from ..kernels.sandbox import HIDDEN
 from ..lessons import Lesson
 from .faults import InstallationFault
@@ -70,6 +72,14 @@ def pack(target: str | Path, notebooks: Path, lessons: Iterable[Lesson]) -> list
         for inside, path in sorted(files.items()):
             archive.write(path, f"{name}/{inside}")
         return archive.namelist()
+
+
+def was_run(path: Path) -> bool:
+    """Whether a notebook has been run since it was made."""
+    try:
+        return any(cell.get("execution_count") for cell in nbformat.read(path, as_version=4).cells)
+    except (OSError, ValueError):  # nbformat's error for what is no notebook is one
+        return False
 
 
 def readme(name: str) -> str:

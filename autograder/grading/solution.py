@@ -40,7 +40,7 @@ from .gradebook import opened
 from .job import Job
 from .read import grade_id
 from .report import name_mistakes
-from .submissions import Submission
+from .submissions import Submission, assignments
 
 if TYPE_CHECKING:
     from .grade import Grade
@@ -181,12 +181,6 @@ def elsewhere(converter: BaseConverter, folder: str) -> CourseDirectory:
     )  # fmt: skip
 
 
-def assignments(course: CourseDirectory) -> set[str]:
-    """Return the names of a course's assignments."""
-    pattern = course.format_path(course.source_directory, ".", "*")
-    return {path.parent.name for path in Path(pattern).parent.glob("*/*.ipynb")}
-
-
 def must_exist(course: CourseDirectory) -> None:
     """Raise InstallationFault if there is no such assignment."""
     folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
@@ -200,7 +194,7 @@ def must_exist(course: CourseDirectory) -> None:
 
 def generate(converter: BaseConverter, course: CourseDirectory) -> None:
     """Do what `nbgrader generate_assignment` does, in `course`. Raises InstallationFault if that fails."""
-    log, name = converter.log, course.assignment_id
+    log, name = converter.parent.log, course.assignment_id
     level = log.level
     log.setLevel(logging.CRITICAL)  # its tracebacks say less than the sentence
     try:

@@ -4,6 +4,7 @@ Everything that grading does with a submission starts from what is received here
 student made is not opened again.
 """
 
+import difflib
 import errno
 import hashlib
 import os
@@ -67,7 +68,7 @@ def folders(course: CourseDirectory, assignment: str, step: str | None = None) -
 
     No glob pattern: it would take brackets in a name for its own. step: a directory such as the
     autograded one; by default the submitted one. What stands at the Path may be no folder, or nobody
-    may read it.
+    may read it. Where something submitted has missed its place, nothing stands there.
     """
     step = step or course.submitted_directory
     parts = Path(course.directory_structure).parts
@@ -80,9 +81,35 @@ def folders(course: CourseDirectory, assignment: str, step: str | None = None) -
     found = {}
     for name in sorted(os.listdir(above)) if above.is_dir() else []:
         student = named.fullmatch(name)
-        if student and not name.startswith(".") and is_there(above / name / below):
-            found[student.group(1)] = above / name / below
+        if student and not name.startswith("."):
+            path = above / name / below
+            if is_there(path) or step == course.submitted_directory and missed(course, path):
+                found[student.group(1)] = path
     return found
+
+
+def missed(course: CourseDirectory, path: Path) -> str | None:
+    """Say what was probably meant to stand at `path`, where nothing does; None if there is no such thing."""
+    place, known = os.path.relpath(path, course.root), assignments(course)
+    if path.parent.is_file():  # among the students' folders
+        name = path.parent.name
+        return f"`{name}` is in no student's folder: move it to one." if is_notebook(name) else None
+    try:
+        others = sorted(other for other in path.parent.iterdir() if other.name not in known)
+    except OSError:
+        return None
+    by_letters = {other.name.casefold(): other.name for other in others}
+    near = difflib.get_close_matches(path.name.casefold(), by_letters, 1, 0.8)
+    names = [by_letters[name] for name in near]
+    if not any((path.parent / name).exists() for name in known):
+        names += [o.name for o in others if is_notebook(o.name) or o.is_dir() and any(o.glob(f"*{NOTEBOOK}"))]
+    return f"There is no {place}, but there is `{names[0]}` beside it: move or rename it." if names else None
+
+
+def assignments(course: CourseDirectory) -> set[str]:
+    """Return the names of a course's assignments."""
+    pattern = course.format_path(course.source_directory, ".", "*")
+    return {path.parent.name for path in Path(pattern).parent.glob("*/*.ipynb")}
 
 
 def is_there(path: Path) -> bool:
@@ -109,6 +136,8 @@ def receive(student: str, folder: Path, course: CourseDirectory) -> Submission:
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
             raise NotGraded("There is a file where the folder of the assignment should be.")
     except OSError as error:
+        if why := missed(course, folder):
+            raise NotGraded(why) from None
         raise NotGraded(f"The folder cannot be read ({error.strerror}): change its rights.") from None
     take(submission, folder, "", course)
     if "" in submission.refused:

@@ -107,7 +107,7 @@ def test_what_is_unchanged_is_not_executed_again(light):
     notebook = json.loads(submitted.read_text())
     notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": "one more", "id": "more"})
     submitted.write_text(json.dumps(notebook))
-    assert "4 submissions are graded already" in light.run("autograder", "grade")[1]
+    assert "4 submissions graded already" in light.run("autograder", "grade")[1]
     second = times(light)
     assert [student for student in first if first[student] != second[student]] == ["student-0002"]
     assert light.run("autograder", "grade", "--force")[0] == 0
@@ -119,7 +119,7 @@ def test_what_is_missing_from_the_gradebook_is_graded(light):
     expected = classes.scores(light.folder)
     with Gradebook(f"sqlite:///{light.folder}/gradebook.db", "fine-tuning") as gradebook:
         gradebook.remove_submission(ASSIGNMENT, "student-0003")
-    assert "4 submissions are graded already" in light.run("autograder", "grade")[1]
+    assert "4 submissions graded already" in light.run("autograder", "grade")[1]
     assert classes.scores(light.folder) == expected
 
 
@@ -202,4 +202,4 @@ def test_postgresql(light, postgresql):
         status, printed = light.run(*command, f"--db={postgresql}")
         assert status == 0, printed
     assert classes.scores(light.folder, postgresql) == expected
-    assert "5 submissions are graded already" in light.run("autograder", "grade", f"--db={postgresql}")[1]
+    assert "5 submissions graded already" in light.run("autograder", "grade", f"--db={postgresql}")[1]

@@ -179,7 +179,7 @@ def test_the_solution_is_graded_once(light):
     status, printed = light.run("autograder", "grade")
     assert status == 0 and "graded already" not in printed  # another solution: everybody again
     status, printed = light.run("autograder", "grade")
-    assert "3 submissions are graded already" in printed
+    assert "3 submissions graded already" in printed
 
 
 def test_two_runs_at_once_are_kept_apart(light):
@@ -210,7 +210,7 @@ def test_cells_that_come_after_submissions_are_said(light):
     assert (light.folder / "notebooks" / NOTEBOOK).read_bytes() == release  # nothing is half-written
     put_back()
     assert light.run("nbgrader", "generate_assignment", ASSIGNMENT)[0] == 0
-    assert "3 submissions are graded already" in light.run("autograder", "grade")[1]
+    assert "3 submissions graded already" in light.run("autograder", "grade")[1]
 
 
 @pytest.mark.parametrize("released", [True, False])
@@ -220,7 +220,7 @@ def test_a_fresh_clone_is_graded_without_another_command(light, released):
         shutil.rmtree(light.folder / "notebooks")
     assert light.run("autograder", "grade")[0] == 0 and len(graded(light)) == 3
     assert (light.folder / "notebooks" / NOTEBOOK).exists()
-    assert "3 submissions are graded already" in light.run("autograder", "grade")[1]
+    assert "3 submissions graded already" in light.run("autograder", "grade")[1]
     (light.folder / "gradebook.db").unlink()  # a new one is told of the assignment, too
     assert light.run("autograder", "grade")[0] == 0 and len(graded(light)) == 3
     assert not any(row.not_graded for row in light.rows().values())
@@ -245,6 +245,36 @@ def test_nothing_submitted_and_unknown_assignments_are_said(light):
     shutil.rmtree(light.folder / "submitted")
     status, printed = light.run("autograder", "grade")
     assert status == 2 and "submitted/<student>" in printed and "Traceback" not in printed
+    (light.folder / "report.html").write_text("of before")
+    for command in ("report", "reflections", "release"):
+        status, printed = light.run("autograder", command, "09_other")
+        assert status == 1 and f"did you mean `{ASSIGNMENT}`?" in printed, printed
+    assert (light.folder / "report.html").read_text() == "of before"
+    status, printed = light.run("autograder", "reprot")
+    assert status == 2 and "There is no command `reprot`: did you mean `report`?" in printed
+
+
+def test_a_submission_that_missed_its_place_has_a_row(light):
+    moved = light.folder / "submitted" / "student-0002"
+    (moved / ASSIGNMENT).rename(moved / "08_tinybert_finetuning")
+    status, printed = light.run("autograder", "grade")
+    assert status == 1 and len(graded(light)) == 2
+    assert "student-0002 was not graded: There is no submitted/student-0002" in printed
+    assert "2 of 3 students graded" in printed and "08_tinybert_finetuning" in light.rows()["student-0002"].not_graded
+
+
+def test_a_released_notebook_that_was_worked_in_is_not_overwritten(light):
+    path = light.folder / "notebooks" / NOTEBOOK
+    notebook = nbformat.read(path, as_version=4)
+    cell(notebook, OPTIMIZER).update(source="optimizer = 1", execution_count=3)
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    status, printed = light.run("autograder", "release")
+    assert status == 1 and "has been worked in" in printed and "--force" in printed, printed
+    assert path.read_bytes() == before and not (light.folder / "release.zip").exists()
+    status, printed = light.run("autograder", "release", "--force")
+    assert status == 0 and "release.zip" in printed and "WARNING" not in printed, printed
+    assert b"optimizer = 1" not in path.read_bytes()
 
 
 def test_no_execute_is_refused(light):
@@ -311,7 +341,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(light):
 
 def test_the_configuration_that_counts_grades_again(light):
     assert light.run("autograder", "grade")[0] == 0
-    assert "3 submissions are graded already" in light.run("autograder", "grade", "--workers", "1")[1]
+    assert "3 submissions graded already" in light.run("autograder", "grade", "--workers", "1")[1]
     for line in ("c.Execute.timeout = 31", 'c.AssignLatePenalties.plugin_class = "late.Penalty"'):
         (light.folder / "late.py").write_text(
             "from nbgrader.plugins import BasePlugin\n\nclass Penalty(BasePlugin):\n"

@@ -136,6 +136,39 @@ def test_other_directory_structures(course, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (f"anna/08_tinybert_finetuning/{NAME}", "but there is `08_tinybert_finetuning` beside it"),
+        (f"anna/{NAME}", f"but there is `{NAME}` beside it"),
+        ("anna/homework/answers.ipynb", "but there is `homework` beside it"),
+        (f"anna/09_other/x.ipynb\nanna/08_TinyBERT_fine_tuning/{NAME}", "`08_TinyBERT_fine_tuning` beside it"),
+        (f"{ASSIGNMENT}/{NAME}", f"`{NAME}` beside it"),
+        ("anna.ipynb", "`anna.ipynb` is in no student's folder"),
+        ("anna/09_other/x.ipynb", None),
+        ("anna/09_other/x.ipynb\nanna/drafts/x.ipynb", None),
+        ("anna/notes.txt", None),
+        ("README.md", None),
+    ],
+)
+def test_what_missed_its_place_is_said(course, tmp_path, path, words):
+    for name in ("09_other", ASSIGNMENT):
+        (tmp_path / "source" / name).mkdir(parents=True)
+        (tmp_path / "source" / name / f"{name}.ipynb").touch()
+    for part in path.splitlines():
+        (tmp_path / "submitted" / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "submitted" / part).touch()
+    found = folders(course, ASSIGNMENT)
+    assert folders(course, ASSIGNMENT, "autograded") == {}
+    if words is None:
+        assert not found
+        return
+    ((student, folder),) = found.items()
+    with pytest.raises(NotGraded) as why:
+        receive(student, folder, course)
+    assert words in str(why.value)
+
+
+@pytest.mark.parametrize(
     ("text", "kept"),
     [
         (b"2026-11-02 10:00:00 UTC", b"2026-11-02 10:00:00 UTC"),
