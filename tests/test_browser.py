@@ -3,19 +3,13 @@
 The tests are one journey, in their order. Pictures of every output lie in pytest's temporary folder.
 """
 
-import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
 from bad_inputs import LOOP, OPTIMIZER, cell
-from conftest import ASSIGNMENT, CHROMIUM, RELEASE, ROOT
+from conftest import ASSIGNMENT, CHROMIUM, RELEASE
+from jupyterlabs import TOKEN, jupyterlab
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
@@ -25,7 +19,6 @@ EPOCHS = 3
 SHORT = f"EPOCHS_TO_RUN = lab.epochs = {EPOCHS}\nprediction = prediction[:{EPOCHS}]"
 SECONDS = 600  # the longest wait for a cell, on a busy machine
 NOTEBOOK = "window.jupyterapp?.shell.currentWidget?.content"  # in JavaScript
-NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # JupyterLab asks nobody
 
 
 class Student:
@@ -112,43 +105,14 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("browser")
     (made / "notebooks" / ASSIGNMENT).mkdir(parents=True)
     shutil.copy(RELEASE, made / "notebooks" / ASSIGNMENT)
-    settings = made / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps(NO_NEWS))
     return made
 
 
 @pytest.fixture(scope="module")
 def address(folder):
-    """The notebook's address in a JupyterLab of its own, which knows nothing of this machine's settings."""
-    own = {f"JUPYTER{name}_DIR": folder / name.lower() for name in ("_CONFIG", "_DATA", "LAB_WORKSPACES")}
-    own |= {"JUPYTERLAB_SETTINGS_DIR": folder / "settings", "IPYTHONDIR": folder / "ipython"}
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{listener.getsockname()[1]}"
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={host.split(':')[1]}",
-        "--ServerApp.port_retries=0", "--IdentityProvider.token=lesson", "--LabApp.expose_app_in_browser=True",
-    ]  # fmt: skip
-    with open(folder / "server.log", "w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log,
-            env={**os.environ, **{k: str(v) for k, v in own.items()}, "PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
-    try:
-        until = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://{host}/api", timeout=5).close()
-                break
-            except OSError:
-                assert time.monotonic() < until, (folder / "server.log").read_text()
-                time.sleep(0.5)
-        yield f"http://{host}/lab/tree/notebooks/{ASSIGNMENT}/{RELEASE.name}?token=lesson"
-    finally:
-        server.terminate()
-        server.wait(60)
+    """The notebook's address in a JupyterLab of its own."""
+    with jupyterlab(folder) as server:
+        yield f"{server}/lab/tree/notebooks/{ASSIGNMENT}/{RELEASE.name}{TOKEN}"
 
 
 @pytest.fixture(scope="module")

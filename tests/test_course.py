@@ -1,10 +1,16 @@
 """Whole classes through real `nbgrader` commands, run from the root as its documentation says."""
 
 import csv
+import io
+import os
+import shutil
 
 import pytest
-from conftest import ASSIGNMENT, CHROMIUM, RELEASE, contents
+from conftest import ASSIGNMENT, CHROMIUM, RELEASE, ROOT, Course, contents
+from jupyterlabs import TOKEN, jupyterlab
 from nbgrader.api import Gradebook
+from PIL import Image
+from reflecting import in_gradebook
 
 FULL = [3, 2, 6, 3]
 
@@ -138,4 +144,70 @@ def test_feedback_pages_name_what_was_found_and_can_be_read_by_all(courses):
         assert "12.1 Did the loss decrease smoothly" in page.get_by_role("navigation").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         assert [each["id"] for each in axe.Axe().run(page).response["violations"]] == []
+        browser.close()
+
+
+def photograph(page, name):
+    """Keep what a page shows as a picture of docs/instructor.md, where the environment has SCREENSHOTS."""
+    if os.environ.get("SCREENSHOTS"):
+        page.evaluate("document.activeElement.blur()")
+        page.wait_for_timeout(1000)  # what moves has come to rest
+        shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shown.quantize(64).save(ROOT / "docs" / "screenshots" / f"{name}.png", optimize=True)
+
+
+def test_an_answer_is_graded_in_formgrader_by_its_rubric_and_comes_back_without_it(courses, tmp_path):
+    """The way of docs/instructor.md: its menu, its pages, its buttons; what they show are its pictures."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    shutil.copytree(courses["sample"].folder, tmp_path, dirs_exist_ok=True)
+    student, answer = "default-learning-rate", "reflect_beneficial"
+    rubric, comment = "1 point: a judgement that rests on accuracy", "How do you know? Give your numbers."
+    with Gradebook(f"sqlite:///{tmp_path}/gradebook.db", "fine-tuning") as gradebook:
+        submission = gradebook.find_submission_notebook(ASSIGNMENT, ASSIGNMENT, student).id
+    with jupyterlab(tmp_path) as server, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1120, "height": 620})
+        page.set_default_timeout(120_000)
+
+        page.goto(f"{server}/lab{TOKEN}")
+        page.get_by_role("menuitem", name="Nbgrader").click()
+        page.get_by_role("menuitem", name="Formgrader", exact=True).click()
+        page.frame_locator("iframe").get_by_role("link", name=ASSIGNMENT).wait_for()
+        page.goto(f"{server}/formgrader/manage_assignments")
+        assert page.locator("tr", has_text=ASSIGNMENT).locator(".num-submissions").inner_text() == str(len(SAMPLE))
+        photograph(page, "formgrader-assignments")
+
+        page.goto(f"{server}/formgrader/submissions/{submission}/")
+        page.locator(f"#{answer}.needs_manual_grade").wait_for()
+        cell = page.locator(".nbgrader_cell", has=page.locator(f"#{answer}"))
+        assert "It was fine I think" in cell.inner_text()
+        beside, end = page.get_by_text(rubric).bounding_box(), cell.bounding_box()
+        assert 0 < beside["y"] - end["y"] - end["height"] < 50
+        for field, typed in ((cell.locator(".score"), "0.5"), (cell.locator(".comment"), comment)):
+            with page.expect_response(lambda response: response.request.method == "PUT" and response.ok):
+                field.fill(typed)
+                field.blur()
+        assert in_gradebook(tmp_path, student, answer) == (0.5, False, comment)
+        cell.evaluate("cell => scrollBy(0, cell.getBoundingClientRect().top - 150)")
+        photograph(page, "formgrader-rubric")
+
+        page.goto(f"{server}/formgrader/manage_submissions/{ASSIGNMENT}")
+        page.locator("tr", has_text=student).locator(".generate-feedback a").click()
+        page.get_by_text("Successfully generated feedback").wait_for()
+        page.goto((tmp_path / "feedback" / student / ASSIGNMENT / f"{ASSIGNMENT}.html").as_uri())
+        shown = page.locator("body").inner_text()
+        assert "12.5 of 28 points" in shown and comment in shown and "It was fine I think" in shown
+        assert rubric not in page.content()
+        photograph(page, "feedback")
+
+        status, printed = Course(tmp_path).run("autograder", "report")
+        assert status == 0, printed
+        page.goto((tmp_path / "report.html").as_uri())
+        assert "12.5" in page.locator("tr", has_text=student).inner_text()
+        page.locator("table").first.evaluate("table => scrollBy(0, table.getBoundingClientRect().top - 100)")
+        photograph(page, "report")
+        page.get_by_role("link", name=student).first.click()
+        assert comment in page.locator("body").inner_text()
         browser.close()

@@ -42,6 +42,13 @@ def test_links_lead_somewhere(page):
     assert missing == []
 
 
+def test_pictures_are_there_and_small_and_have_words_for_who_does_not_see_them():
+    shown = {page.parent / file: words for page in TEXTS for words, file in re.findall(r"!\[([^]]*)\]\(([^):]+)\)", TEXTS[page])}
+    assert {*(ROOT / "docs" / "screenshots").iterdir()} < shown.keys()
+    assert [file for file, words in shown.items() if not file.is_file() or len(words) < 40] == []
+    assert [file for file in shown if file.parent.name == "screenshots" and file.stat().st_size > 120_000] == []
+
+
 @pytest.mark.parametrize("page", TEXTS, ids=NAMES)
 def test_commands_and_options_are_there(page):
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

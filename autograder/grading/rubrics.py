@@ -23,7 +23,10 @@ RUBRIC = re.compile(
 )
 NOTES = re.compile(r"<!--.*?-->|^[ \t]*#+ (?:BEGIN|END) SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
 # A box, which no student's Markdown can draw: see `harmless.markdown`.
-BOX = '<div style="border-left:5px solid #0072B2;padding:.25em 1em">\n\n**Rubric.** {}\n\n</div>'
+BOX = (
+    '<div style="border-left:5px solid #0072B2;padding:.25em 1em;margin-bottom:1em">'
+    "\n\n**Rubric.** {}\n\n</div>"
+)
 
 
 def is_by_hand(cell: NotebookNode) -> bool:
