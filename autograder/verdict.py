@@ -81,8 +81,9 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data."""
+        findings = [asdict(finding) for finding in self.findings]
         return {"check": self.check, "points": self.points, "max_points": self.max_points,
-                "tried_on": self.tried_on, "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
+                "tried_on": self.tried_on, "findings": findings}  # fmt: skip
 
     def as_html(self, changed: str = "") -> str:
         """Return the verdict as a box; told apart by sign and words, not by colour alone."""

@@ -68,9 +68,8 @@ class FeedbackExporter(HTMLExporter):
 
 
 def summary(nb: NotebookNode) -> dict[str, Any]:
-    """Return the cells of a graded notebook that have points, what was found there, and how many answers wait.
-
-    What was found is text of students.
+    """Return the cells of a graded notebook that have points, what was found there (text of students), and
+    how many answers wait for a person.
     """
     cells = list(graded(nb))
     found = ((said, cell) for cell in cells for said in name_mistakes(only(nb, cell["id"])))
