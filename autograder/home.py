@@ -165,7 +165,8 @@ class Screen:
             self.say(True, self.cell)
         for each in found if not error else ():
             findings = [Finding(**finding) for finding in each["findings"]]
-            head, *lines = str(Verdict(each["check"], each["max_points"], findings)).splitlines()
+            verdict = Verdict(each["check"], each["max_points"], findings, tried_on=each["tried_on"])
+            head, *lines = str(verdict).splitlines()
             self.say(not findings, head, *lines)
 
     def say(self, right: bool, head: str, *lines: str) -> None:

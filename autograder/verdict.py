@@ -37,6 +37,7 @@ class Verdict:
     findings: list[Finding]
     marks: list[str] = field(default_factory=list)  # sentences for a person; they take nothing
     about: tuple[str, ...] = ()  # names of the notebook's variables that were checked
+    tried_on: str = ""  # a sentence, shown once above the findings: where their numbers come from
 
     @property
     def points(self) -> float:
@@ -62,7 +63,8 @@ class Verdict:
         return repr(self.points)
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.head}.", *map(str, self.findings)])
+        said = [self.tried_on] if self.findings and self.tried_on else []
+        return "\n".join([f"{self.head}.", *said, *map(str, self.findings)])
 
     def _ipython_display_(self) -> None:
         if "NBGRADER_EXECUTION" in os.environ:
@@ -79,8 +81,9 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data."""
+        findings = [asdict(finding) for finding in self.findings]
         return {"check": self.check, "points": self.points, "max_points": self.max_points,
-                "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
+                "tried_on": self.tried_on, "findings": findings}  # fmt: skip
 
     def as_html(self, changed: str = "") -> str:
         """Return the verdict as a box; told apart by sign and words, not by colour alone."""
@@ -90,6 +93,8 @@ class Verdict:
             f"{markup(f.why)} <i>→ {markup(f.hint)}</i>"
             for f in self.findings
         ]
+        if said and self.tried_on:
+            said.insert(0, markup(self.tried_on))
         if changed:
             sign, colour = "Out of date:", "#8C8C8C"
             said.insert(0, markup(f"A cell that makes `{changed}` has been run since. Run this check again."))

@@ -138,7 +138,7 @@ def test_a_cell_run_too_early_says_what_comes_first(student):
 def test_set_up_and_what_stands_before_the_first_task(student):
     for name in ("imports", "data", "model"):
         student.run(name)
-    assert "thread" in student.read("data")
+    assert "torch computes on" in student.read("data")
     student.write("prediction", student.page.evaluate(f"{student.widget('prediction')}.model.sharedModel.source") + f"\n{SHORT}")
     for name in ("my_sentences", "look_at_batch", "model_figure", "prediction"):
         student.run(name)
@@ -147,6 +147,7 @@ def test_set_up_and_what_stands_before_the_first_task(student):
 
 def test_a_wrong_optimizer_and_then_the_right_one(student, solution):
     assert "TODO #1 is untouched" in student.run("test_learning_rate")
+    assert "TODO #1 is not written yet" in student.run(OPTIMIZER)
     right = cell(solution, OPTIMIZER).source
     student.write(OPTIMIZER, right.replace("lr=2.5e-3, ", ""))
     student.run(OPTIMIZER)

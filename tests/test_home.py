@@ -11,6 +11,7 @@ from bad_inputs import LOOP, OPTIMIZER, cell
 from conftest import RELEASE, ROOT
 
 from autograder import doctor, home
+from autograder.tinybert import draws
 
 STUB = "raise NotImplementedError('Your code goes here')"
 
@@ -57,6 +58,7 @@ def test_mistakes_are_named_and_right_answers_pass(check, release, solution):
     status, said = check(answered(release, solution, **{LOOP: forgotten}))
     assert status == 1 and "✓ Parameter groups: 3 of 3 points." in said
     assert "✗ Training loop: 4 of 6 points." in said and "gradients of earlier batches" in said
+    assert said.count("three small models of its own") == 1 and len(draws.trials(8)) == 3
     assert "→" in said and "Traceback" not in said and "3 of 4 checks pass." in said
 
 

@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from bad_inputs import cell
+from bad_inputs import LOOP, OPTIMIZER, cell
 from loops import variation
 
 from autograder import stale
@@ -202,8 +202,8 @@ def test_an_unfinished_run_is_no_traceback(notebook, capsys):
         (NameError("name 'results' is not defined", name="results"), {"lab": 1}, "section 7"),
         (NameError("name 'results' is not defined", name="results"), {}, "set-up cells"),
         (NameError("name 'my_own' is not defined", name="my_own"), {}, None),
-        (NotImplementedError(), {"optimizer": None}, "TODO #1"),
-        (NotImplementedError(), {"optimizer": 1}, "TODO #2"),
+        (NotImplementedError(), {"optimizer": None}, "Write TODO #1"),
+        (NotImplementedError(), {"optimizer": 1}, "Write TODO #2"),
         (TypeError("'NoneType' object is not callable"), {"model": 1, "optimizer": 1, "train_tinybert": None}, "TODO #2"),
         (TypeError("unsupported operand"), {"model": 1, "optimizer": 1, "train_tinybert": 1}, None),
     ],
@@ -211,6 +211,13 @@ def test_an_unfinished_run_is_no_traceback(notebook, capsys):
 def test_an_error_of_order_is_a_sentence(error, variables, words):
     said = names.sentence(error, variables)
     assert said is None if words is None else words in said
+
+
+def test_a_cell_that_is_to_be_written_is_not_sent_to_itself(release):
+    for name, optimizer in ((OPTIMIZER, None), (OPTIMIZER, 1), (LOOP, 1)):  # also where it has been written before
+        said = names.sentence(NotImplementedError(), {"optimizer": optimizer}, cell(release, name).source)
+        assert said.startswith(f"TODO #{1 if name == OPTIMIZER else 2} is not written yet")
+    assert names.sentence(NotImplementedError(), {"optimizer": 1}, cell(release, "run").source) == names.TODO_2
 
 
 def test_rulers_on_plain_vectors():

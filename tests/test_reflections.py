@@ -301,6 +301,34 @@ def enter(course, *files, overwrite=False):
     return by_hand.enter(course.directory, "", files, overwrite)
 
 
+def test_feedback_tells_what_nobody_has_read_from_no_points(course):
+    """An answer graded, one that was and has changed since, one that is empty; all others wait."""
+    folder, adamw = course.folder, "reflect_adamw"
+    with Gradebook(f"sqlite:///{folder}/gradebook.db", COURSE) as gradebook:
+        for cell, values in {
+            SMOOTH: {"manual_score": 1.5, "needs_manual_grade": False}, adamw: {"manual_score": 1},
+            LABELS: {"auto_score": 0, "needs_manual_grade": False},
+        }.items():  # fmt: skip
+            grade = gradebook.find_grade(cell, ASSIGNMENT, ASSIGNMENT, "ada")
+            for name, value in values.items():
+                setattr(grade, name, value)
+        gradebook.find_comment(LABELS, ASSIGNMENT, ASSIGNMENT, "ada").auto_comment = "No response."
+        gradebook.db.commit()
+    status, printed = course.run("nbgrader", "generate_feedback", ASSIGNMENT, "--student", "ada")
+    assert status == 0, printed
+    page = (folder / "feedback" / "ada" / ASSIGNMENT / f"{ASSIGNMENT}.html").read_text()
+    assert "2.5 of 14 points so far; 5 answers wait for a person</h1>" in page
+    rows = {name: " ".join(re.sub("<[^>]*>", " ", row).split())
+            for name, row in re.findall(r'<tr><td><a href="#(\w+)">(.*?)</tr>', page, re.DOTALL)}  # fmt: skip
+    shown = {SMOOTH: "1.5 of 2", adamw: "1 of 2 so far", LABELS: "(no answer) 0 of 2"}
+    assert len(rows) == 7
+    assert [name for name, row in rows.items() if not row.endswith(shown.get(name, "not graded yet, of 2"))] == []
+    headings = re.findall(r'<a name="(reflect_\w+)">.*?class="pull-right">(.*?)<a', page, re.DOTALL)
+    heads = {name: " ".join(said.split()) for name, said in headings}
+    assert heads[LOWER] == "not graded yet, of 2" and heads[adamw] == "1 of 2 so far"
+    assert (heads[SMOOTH], heads[LABELS]) == ("Score: 1.5 / 2.0", "Score: 0.0 / 2.0")
+
+
 def test_two_files_are_merged_and_where_they_disagree_nothing_is_written(course):
     folder = course.folder
     one = save(

@@ -69,13 +69,13 @@ def test_omp_num_threads_is_a_limit(machine, tmp_path, setting, allowed):
 @pytest.mark.parametrize(
     ("allowed", "seconds", "number", "sentence"),
     [
-        (1, {}, 1, "1 thread: this notebook may use one processor."),
-        (2, {1: 0.08, 2: 0.05}, 2, "2 threads of 2: 1.6 times as fast as one."),
-        (2, {1: 0.1, 2: 0.6}, 1, "1 thread of 2: more are not faster right now."),
-        (2, {1: 0.1, 2: 0.095}, 1, "1 thread of 2: more are not faster right now."),
-        (6, {1: 0.12, 2: 0.06, 4: 0.04, 6: 0.03}, 6, "6 threads of 6: 4.0 times as fast as one."),
+        (1, {}, 1, "torch computes on 1 processor: this notebook may use no more."),
+        (2, {1: 0.08, 2: 0.05}, 2, "torch computes on 2 of 2 processors: 1.6 times as fast as on one."),
+        (2, {1: 0.1, 2: 0.6}, 1, "torch computes on 1 of 2 processors: with more it was not faster just now."),
+        (2, {1: 0.1, 2: 0.095}, 1, "torch computes on 1 of 2 processors: with more it was not faster just now."),
+        (6, {1: 0.12, 2: 0.06, 4: 0.04, 6: 0.03}, 6, "torch computes on 6 of 6 processors: 4.0 times as fast as on one."),
         # 16 help no more: 32 and 64, which could take a minute, are not tried.
-        (64, {1: 0.12, 2: 0.06, 4: 0.04, 8: 0.03, 16: 0.05}, 8, "8 threads of 64: 4.0 times as fast as one."),
+        (64, {1: 0.12, 2: 0.06, 4: 0.04, 8: 0.03, 16: 0.05}, 8, "torch computes on 8 of 64 processors: 4.0 times as fast as on one."),
     ],
 )
 def test_as_many_threads_as_help(machine, allowed, seconds, number, sentence):
@@ -89,7 +89,7 @@ def test_as_many_threads_as_help(machine, allowed, seconds, number, sentence):
 def test_nbgrader_gets_one_thread_without_trying(machine, run):
     machine.setenv("NBGRADER_EXECUTION", run)
     machine.setattr(threads, "timer", takes({}))
-    assert threads.use_threads() == "1 thread, as nbgrader runs this notebook."
+    assert threads.use_threads() == "torch computes on 1 processor, as nbgrader runs this notebook."
     assert torch.get_num_threads() == 1
 
 
@@ -97,5 +97,5 @@ def test_trying_leaves_the_random_numbers_alone(machine):
     machine.setattr(threads, "allowed_threads", lambda: 2)
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    assert threads.use_threads().startswith(("1 thread of 2: ", "2 threads of 2: "))
+    assert threads.use_threads().startswith(("torch computes on 1 of 2 ", "torch computes on 2 of 2 "))
     assert torch.equal(torch.get_rng_state(), before)

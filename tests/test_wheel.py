@@ -8,6 +8,7 @@ import sys
 import tomllib
 import venv
 import zipfile
+from pathlib import Path
 from sysconfig import get_path
 
 import pytest
@@ -81,8 +82,15 @@ def follow_the_readme(home, installed):
     status, said = shell(f'{python} -c "{disabled}"')
     assert {f"@jupyter/nbgrader:{menu}" for menu in MENUS} <= {*said.split()}, said
     assert "@jupyter/nbgrader:validate-assignment" not in said
+    # Nor what stands behind them, though nbgrader's own file beside ours switches it on.
+    settings_of_nbgrader = Path("etc", "jupyter", "jupyter_server_config.d", "nbgrader.json")
+    shutil.copy(sys.prefix / settings_of_nbgrader, home / ".venv" / settings_of_nbgrader)
+    manager = "from jupyter_server.extension.config import ExtensionConfigManager as M; from jupyter_core.paths import *"
+    status, said = shell(f'{python} -c "{manager}; print(M(read_config_path=[ENV_CONFIG_PATH[0]]).get_jpserver_extensions())"')
+    assert "'nbgrader.server_extensions.formgrader': False" in said and "validate_assignment': True" in said, said
     # The commands that a student's copy has.
-    status, said = shell(f".venv/bin/autograder check {folder}/{ASSIGNMENT}.ipynb")
+    (check,) = re.findall(r"`(\.venv/bin/autograder check .*?)`", (home / "README.md").read_text())
+    status, said = shell(check)
     assert status == 1 and "0 of 4 checks pass." in said, said
     status, said = shell(".venv/bin/autograder grade")
     assert status == 1 and "All others are for instructors." in said

@@ -19,6 +19,7 @@ from .report import name_mistakes
 from .rubrics import is_rubric
 
 LONGEST = 110  # characters of a cell's label
+NO_ANSWER = "No response."  # nbgrader's comment on an answer that is as it was handed out
 
 
 class HideTests(ClearHiddenTests):
@@ -60,17 +61,21 @@ class FeedbackExporter(HTMLExporter):
         self.template_paths = [*self._template_paths(), *self.extra_template_basedirs]
 
     def default_filters(self) -> Iterator[tuple[str, Any]]:
-        """Yield the filters of the template, `summary` among them."""
+        """Yield the filters of the template, `summary` and `points` among them."""
         yield from super().default_filters()  # type: ignore[no-untyped-call]
         yield "summary", summary
+        yield "points", points
 
 
-def summary(nb: NotebookNode) -> dict[str, list[dict[str, Any]]]:
-    """Return the cells of a graded notebook that have points, and what was found there: text of students."""
+def summary(nb: NotebookNode) -> dict[str, Any]:
+    """Return the cells of a graded notebook that have points, what was found there (text of students), and
+    how many answers wait for a person.
+    """
     cells = list(graded(nb))
     found = ((said, cell) for cell in cells for said in name_mistakes(only(nb, cell["id"])))
     findings = {said: {"said": said, "cell": cell["id"], "label": cell["label"]} for said, cell in found}
-    return {"cells": cells, "findings": list(findings.values())}
+    waiting = sum(cell.metadata.get("nbgrader", {}).get("waits", False) for cell in nb.cells)
+    return {"cells": cells, "findings": list(findings.values()), "waiting": waiting}
 
 
 def graded(nb: NotebookNode) -> Iterator[dict[str, Any]]:
@@ -79,10 +84,18 @@ def graded(nb: NotebookNode) -> Iterator[dict[str, Any]]:
     for cell in nb.cells:
         if is_grade(cell):
             notes = cell.metadata.nbgrader
-            yield {"id": grade_id(cell), "label": label(cell, question), "comment": notes.get("comment"),
-                   "score": notes.get("score") or 0, "points": notes.get("points") or 0}  # fmt: skip
+            yield {"id": grade_id(cell), "label": label(cell, question), "points": points(notes),
+                   "comment": notes.get("comment"), "empty": notes.get("comment") == NO_ANSWER}  # fmt: skip
         elif cell.cell_type == "markdown" and not is_rubric(cell):
             question = cell.source
+
+
+def points(notes: NotebookNode) -> str:
+    """Return the points of a cell in words, from nbgrader's metadata as `GetGrades` leaves it."""
+    best = f"of {notes.get('points') or 0:g}"
+    if notes.get("waits") and notes.score is None:
+        return f"not graded yet, {best}"
+    return f"{notes.get('score') or 0:g} {best}" + (" so far" if notes.get("waits") else "")
 
 
 def label(cell: NotebookNode, question: str) -> str:

@@ -1,4 +1,7 @@
-"""Late penalties that follow the points: nbgrader works them out once, before anybody gave points by hand."""
+"""What the feedback pages show of the gradebook; late penalties follow the points there.
+
+nbgrader works penalties out once, before anybody gave points by hand.
+"""
 
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
@@ -6,9 +9,10 @@ from nbgrader.api import Gradebook
 from nbgrader.plugins import LateSubmissionPlugin
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.preprocessors import GetGrades as NbGraderGetGrades
+from nbgrader.utils import is_solution, is_task
 from traitlets.config import Config
 
-from .read import Processed
+from .read import Processed, grade_id
 
 
 def update_penalties(
@@ -36,7 +40,10 @@ def update_penalties(
 
 
 class GetGrades(NbGraderGetGrades):
-    """nbgrader's GetGrades, which brings scores to the feedback pages, with penalties as they are now."""
+    """nbgrader's GetGrades, which brings scores to the feedback pages, with penalties as they are now.
+
+    It also notes which answers wait for a person; the score of one that nobody has graded is None.
+    """
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> Processed:
         """Update this student's penalty, then do as nbgrader does."""
@@ -44,3 +51,13 @@ class GetGrades(NbGraderGetGrades):
         with Gradebook(names["db_url"]) as gradebook:
             update_penalties(gradebook, names["assignment"], self.config, names["student"])
         return super().preprocess(nb, resources)
+
+    def _get_score(self, cell: NotebookNode, resources: ResourcesDict) -> None:
+        super()._get_score(cell, resources)
+        names = self.notebook_id, self.assignment_id, self.student_id
+        grade = self.gradebook.find_grade(grade_id(cell), *names)
+        # A test cell has its points, also where it waits for a look.
+        if grade.needs_manual_grade and (is_solution(cell) or is_task(cell)):
+            cell.metadata.nbgrader["waits"] = True
+            if grade.manual_score is None:
+                cell.metadata.nbgrader["score"] = None

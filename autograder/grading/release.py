@@ -39,11 +39,19 @@ packages = ["autograder"]
 
 [tool.hatch.build.targets.wheel.shared-data]
 "jupyterlab.json" = "etc/jupyter/labconfig/page_config.d/lesson.json"
+"jupyter_server.json" = "etc/jupyter/jupyter_server_config.d/tinybert-lesson.json"
 """
 
 # What nbgrader adds to JupyterLab for instructors and their exchange; its button "Validate" stays.
 MENUS = ("create-assignment", "formgrader", "course-list", "assignment-list", "menu")
 JUPYTERLAB = {"disabledExtensions": {f"@jupyter/nbgrader:{menu}": True for menu in MENUS}}
+
+# And what stands behind them: without a course, Formgrader writes an error into the terminal. The file's name
+# comes after nbgrader's own, which switches them on.
+BEHIND = ("formgrader", "course_list", "assignment_list")
+SERVER = {
+    "ServerApp": {"jpserver_extensions": {f"nbgrader.server_extensions.{each}": False for each in BEHIND}}
+}
 
 
 def pack(target: str | Path, notebooks: Path, lessons: Iterable[Lesson]) -> list[str]:
@@ -58,12 +66,14 @@ def pack(target: str | Path, notebooks: Path, lessons: Iterable[Lesson]) -> list
     for folder in {folder for each in lessons for folder in each.files}:
         found = [path for path in Path(folder).iterdir() if path.is_file() and path.suffix != ".py"]
         files |= {f"data/{path.parent.name}/{path.name}": path for path in found}
-    files |= {f"notebooks/{name}/{path.name}": path for path in notebooks.glob("*.ipynb")}
+    released = sorted(notebooks.glob("*.ipynb"))
+    files |= {f"notebooks/{name}/{path.name}": path for path in released}
     texts = {
-        "README.md": readme(name),
+        "README.md": readme(name, released[0].name),
         "pyproject.toml": pyproject(),
         "constraints.txt": (template() / "constraints.txt").read_text(),
         "jupyterlab.json": json.dumps(JUPYTERLAB, indent=4) + "\n",
+        "jupyter_server.json": json.dumps(SERVER, indent=4) + "\n",
         "LICENSE": distribution(PROJECT).read_text("licenses/LICENSE") or "",
     }
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
@@ -82,13 +92,16 @@ def was_run(path: Path) -> bool:
         return False
 
 
-def readme(name: str) -> str:
-    """Return what students read first: how the zip of the assignment `name` is installed and used."""
+def readme(name: str, notebook: str) -> str:
+    """Return what students read first: how the zip of the assignment `name` is installed and used.
+
+    notebook: a file's name, for the command that checks it.
+    """
     oldest, after = sorted(
         map(int, re.findall(r"3\.(\d+)", distribution(PROJECT).metadata["Requires-Python"]))
     )
     text = STUDENTS.read_text(encoding="utf-8")
-    return text.format(name=name, cpu=CPU, oldest=f"3.{oldest}", newest=f"3.{after - 1}")
+    return text.format(name=name, notebook=notebook, cpu=CPU, oldest=f"3.{oldest}", newest=f"3.{after - 1}")
 
 
 def pyproject() -> str:

@@ -15,7 +15,7 @@ from ..verdict import Rehearsal, Verdict
 from . import judge
 from .collect import collect_optimizer, collect_training
 from .collect.training import plain
-from .lesson import POINTS
+from .lesson import POINTS, TRIED_ON
 from .names import explain_what_is_missing
 from .records import HistoryRecord, RunRecord
 
@@ -75,4 +75,6 @@ def try_history(train_tinybert: Any) -> Rehearsal:
 
 def conclude(name: str, record: object, judged: Callable[[], list[Finding]]) -> Verdict | Evidence:
     """Return the record as Evidence under grading, else the Verdict of the findings that judged() returns."""
-    return Evidence(record) if grading() else Verdict(name, POINTS[name], judged())
+    if grading():
+        return Evidence(record)
+    return Verdict(name, POINTS[name], judged(), tried_on=TRIED_ON.get(name, ""))

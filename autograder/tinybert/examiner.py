@@ -20,7 +20,7 @@ from .judge import (
     judge_training_loop,
 )
 from .judge.doubts import doubts, optimizer_doubts, run_doubts
-from .lesson import CHECKS, POINTS
+from .lesson import CHECKS, POINTS, TRIED_ON
 from .records import HistoryRecord, OptimizerRecord, TrainingRecord
 
 SAME = ("num_epochs", "default_epochs", "examples", "batches")  # of a trial, decided by the seed
@@ -47,7 +47,8 @@ class Examiner:
         """Return the Verdict on a test cell, by its grade id, from its evidence. Raises Malformed."""
         self.marks = []
         findings = self.rules[cell](evidence)
-        return Verdict(CHECKS[cell], POINTS[CHECKS[cell]], findings, self.marks)
+        name = CHECKS[cell]
+        return Verdict(name, POINTS[name], findings, self.marks, tried_on=TRIED_ON.get(name, ""))
 
     def compare(
         self, cell: str, doubts_about: Callable[..., list[str]], record: object, *others: object

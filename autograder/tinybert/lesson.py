@@ -26,6 +26,9 @@ CHECKS = {
     "test_loss_history": "Loss history",
 }
 POINTS = {"Parameter groups": 3, "Learning rate": 2, "Training loop": 6, "Loss history": 3}
+TRIED_ON = {  # what a student may not expect of a check
+    "Training loop": "This check runs your loop on three small models of its own: the numbers are from there."
+}
 
 SPLITS = {"train": 600, "validation": 400, "test": 400}  # reviews
 

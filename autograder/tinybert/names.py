@@ -1,6 +1,7 @@
 """Say in a sentence, in place of a traceback, which cell is to be run first."""
 
 import os
+import re
 from types import TracebackType
 from typing import Any
 
@@ -9,6 +10,7 @@ from IPython import get_ipython
 SET_UP = "Run the set-up cells first (section 1)."
 TODO_1 = "Write TODO #1 (section 4) and run its cell first."
 TODO_2 = "Write TODO #2 (section 5) and run its cell first."
+NOT_WRITTEN = "{} is not written yet: put your code in place of the `raise` line."
 RUN = "Run the cell that trains the model first (section 6)."
 COMPARE = "Run the cell that trains at three rates first (section 7)."
 LOOK = "Run the cell that looks inside first (section 7)."
@@ -30,14 +32,16 @@ MADE_BY = {
 }
 
 
-def sentence(error: BaseException, names: dict[str, Any]) -> str | None:
+def sentence(error: BaseException, names: dict[str, Any], cell: str = "") -> str | None:
     """Return what to do about an error, or None where it is one of the student's code.
 
-    names: the notebook's variables.
+    names: the notebook's variables; cell: the source of the cell that stopped.
     """
     if isinstance(error, KeyboardInterrupt):
         return STOPPED
     if isinstance(error, NotImplementedError):
+        if todo := re.search(r"TODO #\d", cell):
+            return NOT_WRITTEN.format(todo[0])
         return TODO_1 if names.get("optimizer") is None else TODO_2
     if isinstance(error, NameError) and error.name in MADE_BY and error.name not in names:
         return f"There is no `{error.name}` yet. {MADE_BY[error.name] if 'lab' in names else SET_UP}"
@@ -62,7 +66,7 @@ def explain_what_is_missing() -> None:
         trace: TracebackType,
         tb_offset: int | None = None,
     ) -> None:
-        if said := sentence(error, shell.user_ns):
+        if said := sentence(error, shell.user_ns, shell.history_manager.input_hist_raw[-1]):
             print(said)
         else:
             shell.showtraceback((kind, error, trace), tb_offset=tb_offset)

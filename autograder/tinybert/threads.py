@@ -21,16 +21,16 @@ def use_threads() -> str:
 
     if "NBGRADER_EXECUTION" in os.environ:
         torch.set_num_threads(1)
-        return "1 thread, as nbgrader runs this notebook."
+        return "torch computes on 1 processor, as nbgrader runs this notebook."
     allowed = allowed_threads()
     with torch.random.fork_rng(devices=[]):
         best, gain = fastest(allowed, timer()) if allowed > 1 else (1, 1.0)
     torch.set_num_threads(best)
     if allowed == 1:
-        return "1 thread: this notebook may use one processor."
+        return "torch computes on 1 processor: this notebook may use no more."
     if best == 1:
-        return f"1 thread of {allowed}: more are not faster right now."
-    return f"{best} threads of {allowed}: {gain:.1f} times as fast as one."
+        return f"torch computes on 1 of {allowed} processors: with more it was not faster just now."
+    return f"torch computes on {best} of {allowed} processors: {gain:.1f} times as fast as on one."
 
 
 def allowed_threads(root: Path = Path("/")) -> int:

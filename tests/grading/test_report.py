@@ -16,6 +16,7 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import BasePlugin
 from traitlets.config import Config
 
+from autograder.grading import feedback
 from autograder.grading.page import page
 from autograder.grading.penalties import GetGrades
 from autograder.grading.read import grade_id
@@ -375,6 +376,11 @@ def test_feedback_shows_the_penalty_of_the_points_as_they_are(tmp_path):
     hand_in_late(course, "ada", 5)
     give(course, "ada", 6.0)
     names = {"notebook": LESSON, "assignment": LESSON, "student": "ada", "db_url": course.db_url}
-    _, resources = GetGrades(config=TENTH).preprocess(new_notebook(), {"nbgrader": names})
+    with opened(course) as gradebook:
+        put(gradebook, "ada", "test_one", needs_manual_grade=True)  # marked, with its points
+    notes = {"schema_version": 3, "grade": True, "solution": False, "locked": True, "grade_id": "test_one"}
+    test = new_code_cell(metadata={"nbgrader": notes})
+    _, resources = GetGrades(config=TENTH).preprocess(new_notebook(cells=[test]), {"nbgrader": names})
     shown = resources["nbgrader"]
+    assert test.metadata.nbgrader.score == 3 and feedback.summary(new_notebook(cells=[test]))["waiting"] == 0
     assert (shown["score"], shown["late_penalty"], shown["max_score"]) == (10, 10, 28)

@@ -110,6 +110,16 @@ def test_whatever_evidence_makes_a_rule_raise_is_a_sentence_of_that_cell(monkeyp
     assert data["points"] == 0 and type(error).__name__ in data["findings"][0]["observed"]
 
 
+def test_where_the_numbers_of_a_finding_come_from_is_said_once():
+    text = '{"is_callable": false, "kind": "int"}'
+    judged = Examiner({}, 1).verdict("test_training_loop", text)
+    data = scored([shown(evidence.MIME_TYPE, text)], Examiner({}, 1))[0].data
+    for said in (data["text/html"], str(judged)):
+        assert said.count("three small models of its own") == 1
+    judged.findings.clear()
+    assert "small models" not in judged.as_html() + str(judged)
+
+
 @pytest.mark.parametrize(("points", "left"), [(6, 4), (10, 6.67), (4, 2.67), (3, 2), (0.5, 0.33), (0, 0)])
 def test_a_finding_takes_its_share_of_the_cells_points(points, left):
     outputs = [shown(evidence.MIME_TYPE, "2")]

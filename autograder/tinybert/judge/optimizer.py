@@ -21,7 +21,7 @@ def is_optimizer(record: OptimizerRecord, points: float) -> Said | None:
         why = "A class has no parameters yet: call it, with the parameters first."
     elif record.kind == "NoneType":
         observed = "`optimizer` is still None: TODO #1 is untouched, or its cell stopped with an error."
-        why = "Write the line, run the TODO cell, and look for a red message below it."
+        why = "Write the line and run the TODO cell. If it stops, the message below it says why."
     else:
         observed = f"`optimizer` is a {record.kind}, which is no optimizer."
         why = "Only a torch.optim optimizer can step() and zero_grad() in the training loop."

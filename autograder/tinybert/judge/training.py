@@ -75,7 +75,7 @@ def is_function(record: TrainingRecord, points: float) -> Said | None:
             "`train_tinybert` is not defined: TODO #2 is untouched, its cell stopped with an error, or a "
             "line that begins with `%%` keeps the cell from running." if record.kind == "NoneType"
             else f"`train_tinybert` is a {record.kind} and cannot be called.",
-            "Run the TODO cell after writing it, and look for a red message below it.",
+            "Run the TODO cell after writing it. If it stops, the message below it says why.",
             points,
         )  # fmt: skip
 
