@@ -11,7 +11,7 @@ SAMPLE = sample_course
 ASSIGNMENT = 08_tinybert_fine_tuning
 STUDENT = notebooks/$(ASSIGNMENT)/$(ASSIGNMENT).ipynb
 
-# Tests that start no kernel.
+# Tests that start no kernel, but for those marked as slow.
 QUICK = $(addprefix tests/, test_data.py test_threads.py test_training_loop.py test_one_verdict.py) \
     $(addprefix tests/grading/, test_answers.py test_read.py test_restore.py test_score.py test_report.py test_page.py)
 
@@ -36,7 +36,7 @@ demo: .venv/installed
 check: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(QUICK)
 
 test: .venv/installed
 	$(BIN)/ruff check

@@ -286,6 +286,7 @@ def test_the_table_stays_within_its_width():
 # --- A class graded again
 
 
+@pytest.mark.slow
 def test_what_people_gave_stays_and_waits_again_only_where_the_answer_is_new(tmp_path):
     """By the real command, on notebooks whose cells take no time."""
     course = Course(classes.course(tmp_path / "light", 2, light=True))
