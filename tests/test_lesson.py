@@ -17,7 +17,7 @@ from autograder.tinybert.checks import try_history
 from autograder.tinybert.collect import watch
 from autograder.tinybert.figures import inside as inside_figures
 from autograder.tinybert.lesson import HIGH, MIDDLE, STANDARD, load_reviews, load_tokenizer
-from autograder.tinybert.running import Lab, Result
+from autograder.tinybert.running import Lab, LowerHalf, Result
 from autograder.tinybert.start import batches, fresh_model, redraw, shuffled_batches
 from autograder.verdict import Verdict
 
@@ -121,6 +121,25 @@ def test_a_frozen_layer_that_moves_is_measured_as_it_is(notebook):
     result = notebook.click(variation(unfrozen))
     moved = rulers.loss_and_accuracy(result.model, notebook.validation)
     assert moved == result.validation[-1]
+
+
+def test_who_stops_while_the_lower_half_is_measured_loses_nothing(notebook, monkeypatch):
+    small = batches(load_reviews()["validation"].select(range(12)), notebook.tokenizer, 4)
+    lower, calls = LowerHalf(notebook.lab.pretrained, small), []
+
+    def stopped(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return type(lower.pretrained.bert).forward(lower.pretrained.bert, *arguments, **settings)
+
+    monkeypatch.setattr(lower.pretrained.bert, "forward", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        lower.above(notebook.model)
+    monkeypatch.undo()
+    above = lower.above(notebook.model)
+    assert above is not notebook.model
+    assert rulers.loss_and_accuracy(above, small) == rulers.loss_and_accuracy(notebook.model, small)
 
 
 WRONG = {

@@ -42,10 +42,13 @@ class LowerHalf:
         if not all(name in own and torch.equal(own[name], p) for name, p in self.frozen.items()):
             return model
         if not self.states:
-            with rulers.evaluating(self.pretrained):
-                for input_ids, attention_mask, _ in self.batches:
-                    output = self.pretrained.bert(input_ids, attention_mask, output_hidden_states=True)
-                    self.states[id(input_ids)] = output.hidden_states[FROZEN_LAYERS]
+            with rulers.evaluating(self.pretrained):  # all at once, as it may be interrupted
+                self.states = {
+                    id(input_ids): self.pretrained.bert(
+                        input_ids, attention_mask, output_hidden_states=True
+                    ).hidden_states[FROZEN_LAYERS]
+                    for input_ids, attention_mask, _ in self.batches
+                }
         return UpperHalf(model, self.states)
 
 
