@@ -36,7 +36,6 @@ class Command(NbGrader):
         super().start()
         try:
             self.coursedir.assignment_id = assignment_of(self)
-            solution.must_exist(self.coursedir)
             with chdir(self.coursedir.root):
                 self.run(self.coursedir.assignment_id)
         except InstallationFault as error:
@@ -204,6 +203,8 @@ class Report(Command):
     )
 
     def run(self, assignment: str) -> None:
+        if assignment not in forget.graded(self.coursedir):
+            solution.must_exist(self.coursedir)
         print(report.table(*write_report(self.coursedir, assignment)))
 
 
@@ -313,6 +314,7 @@ class Release(Command):
     force = Bool(False, help="Whether to replace a notebook that somebody has worked in.").tag(config=True)
 
     def run(self, assignment: str) -> None:
+        solution.must_exist(self.coursedir)
         notebooks = Path(self.coursedir.release_directory, assignment)
         for path in () if self.force else sorted(notebooks.glob("*.ipynb")):
             if release.was_run(path):

@@ -98,6 +98,8 @@ def missed(course: CourseDirectory, path: Path) -> str | None:
         others = sorted(other for other in path.parent.iterdir() if other.name not in known)
     except OSError:
         return None
+    if path in others:  # it is there, and cannot be looked at
+        return None
     by_letters = {other.name.casefold(): other.name for other in others}
     near = difflib.get_close_matches(path.name.casefold(), by_letters, 1, 0.8)
     names = [by_letters[name] for name in near]

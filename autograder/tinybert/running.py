@@ -39,10 +39,11 @@ class LowerHalf:
     def above(self, model: Any) -> Any:
         """Return what answers the batches as `model` does, in half the time; `model` if it is not frozen."""
         own = dict(model.named_parameters())
-        if not all(name in own and torch.equal(own[name], p) for name, p in self.frozen.items()):
+        if not all(name in own and same(own[name], p) for name, p in self.frozen.items()):
             return model
         if not self.states:
-            with rulers.evaluating(self.pretrained):  # all at once, as it may be interrupted
+            # All at once, as it may be interrupted, and exactly, as it may be called in a loop that is not.
+            with rulers.evaluating(self.pretrained), torch.autocast("cpu", enabled=False):
                 self.states = {
                     id(input_ids): self.pretrained.bert(
                         input_ids, attention_mask, output_hidden_states=True
@@ -50,6 +51,11 @@ class LowerHalf:
                     for input_ids, attention_mask, _ in self.batches
                 }
         return UpperHalf(model, self.states)
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are alike in type, place and every value."""
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 class Known(torch.nn.Module):
