@@ -13,6 +13,7 @@ import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from glob import escape, glob
 from pathlib import Path
 
 from dateutil.parser import parse
@@ -95,16 +96,21 @@ def missed(course: CourseDirectory, path: Path) -> str | None:
         name = path.parent.name
         return f"`{name}` is in no student's folder: move it to one." if is_notebook(name) else None
     try:
-        others = sorted(other for other in path.parent.iterdir() if other.name not in known)
+        there = {other.name: other for other in sorted(path.parent.iterdir())}
     except OSError:
         return None
-    if path in others:  # it is there, and cannot be looked at
+    if path.name in there:  # and cannot be looked at
         return None
-    by_letters = {other.name.casefold(): other.name for other in others}
+    others = {name: other for name, other in there.items() if name not in known}
+    by_letters = {name.casefold(): name for name in others}
     near = difflib.get_close_matches(path.name.casefold(), by_letters, 1, 0.8)
     names = [by_letters[name] for name in near]
-    if not any((path.parent / name).exists() for name in known):
-        names += [o.name for o in others if is_notebook(o.name) or o.is_dir() and any(o.glob(f"*{NOTEBOOK}"))]
+    if not known & there.keys():  # no stat: it may be refused
+        names += [
+            name
+            for name, other in others.items()
+            if is_notebook(name) or glob(f"{escape(str(other))}/*{NOTEBOOK}")
+        ]
     return f"There is no {place}, but there is `{names[0]}` beside it: move or rename it." if names else None
 
 

@@ -29,17 +29,14 @@ class LowerHalf:
     """What the frozen layers make of batches: worked out once, as it is the same in every epoch and run."""
 
     def __init__(self, pretrained: Any, batches: list[Batch]) -> None:
-        self.batches, self.states = (
-            batches,
-            dict[int, Tensor](),
-        )  # (reviews, tokens, width), by id of input_ids
-        self.pretrained = pretrained
+        self.pretrained, self.batches = pretrained, batches
+        self.states: dict[int, Tensor] = {}  # (reviews, tokens, width) of each batch, by id of its input_ids
         self.frozen = {n: p for n, p in pretrained.named_parameters() if n.startswith(FROZEN)}
 
     def above(self, model: Any) -> Any:
         """Return what answers the batches as `model` does, in half the time; `model` if it is not frozen."""
         own = dict(model.named_parameters())
-        if not all(name in own and same(own[name], p) for name, p in self.frozen.items()):
+        if not all(name in own and identical(own[name], p) for name, p in self.frozen.items()):
             return model
         if not self.states:
             # All at once, as it may be interrupted, and exactly, as it may be called in a loop that is not.
@@ -53,7 +50,7 @@ class LowerHalf:
         return UpperHalf(model, self.states)
 
 
-def same(one: Tensor, other: Tensor) -> bool:
+def identical(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are alike in type, place and every value."""
     return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 

@@ -149,12 +149,11 @@ def exported(notebook, template, resources, **settings):
 
 def browse(folder, content):
     """Return the names of the ways that act when a page is opened in Chromium, offline, and clicked on."""
-    browser = CHROMIUM
-    assert browser, "No Chromium: install it (`apt-get install chromium`), the pages are tried in a real browser."
+    assert CHROMIUM, "No Chromium: install it (`apt-get install chromium`), the pages are tried in a real browser."
     file = folder / "page.html"
     file.write_text(content.replace("<head>", "<head>" + WATCH, 1))
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
         "--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}",
         "--virtual-time-budget=8000", "--dump-dom", file.as_uri(),
     ]  # fmt: skip
