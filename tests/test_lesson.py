@@ -142,6 +142,15 @@ def test_who_stops_while_the_lower_half_is_measured_loses_nothing(notebook, monk
     assert rulers.loss_and_accuracy(above, small) == rulers.loss_and_accuracy(notebook.model, small)
 
 
+def test_a_measurement_that_fails_does_not_stop_the_students_run(notebook):
+    notebook.lab.lower.batches = [(None, None, None)]
+    with pytest.warns(UserWarning, match="Validation could not be measured"):
+        result = notebook.click()
+    assert not result.run.error and len(result.losses) == EPOCHS
+    assert all(number != number for measured in result.validation for number in measured)
+    figures.training(dict.fromkeys((HIGH, MIDDLE, STANDARD, "baseline"), result))
+
+
 WRONG = {
     "nothing": [("    return losses\n", "")],
     "a sum": [("return losses", "return sum(losses)")],

@@ -5,7 +5,9 @@ from contextlib import redirect_stdout
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from io import StringIO
+from math import nan
 from typing import Any
+from warnings import warn
 
 import torch
 from torch import Tensor
@@ -98,9 +100,13 @@ class Diary:
         self.weights.append({name: p.detach().clone() for name, p in named if p.requires_grad})
 
     def write(self) -> tuple[float, float]:
-        """Keep the weights; return the loss and the accuracy on the validation reviews."""
+        """Keep the weights; return loss and accuracy on the validation reviews, NaN where that fails."""
         self.keep()
-        return rulers.loss_and_accuracy(self.lower.above(self.model), self.lower.batches)
+        try:
+            return rulers.loss_and_accuracy(self.lower.above(self.model), self.lower.batches)
+        except Exception as error:  # what is measured beside a student's run does not stop it
+            warn(f"Validation could not be measured: {type(error).__name__}: {error}", stacklevel=2)
+            return nan, nan
 
     def model_after(self, epoch: int) -> Any:
         """Return a copy of the model as it was after an epoch; 0: before the first."""

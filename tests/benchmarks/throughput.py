@@ -24,6 +24,7 @@ import nbformat
 import psutil
 from classes import ASSIGNMENT, course, environment
 
+from autograder.cells import counts, is_check
 from autograder.grading.cluster import AHEAD
 
 HERE = Path(__file__).parent
@@ -67,21 +68,29 @@ def grade(folder, program, *arguments):
     found = json.loads(out.read_text())
     found["memory"], found["coordinator"] = memory.all, memory.first
     notebooks = [nbformat.read(path, 4) for path in folder.glob("autograded/*/*/*.ipynb")]
-    found["cells"] = sum(seconds_of(notebook, tests=False) for notebook in notebooks)
-    found["checks"] = sum(seconds_of(notebook, tests=True) for notebook in notebooks)
+    seconds = [seconds_of(notebook) for notebook in notebooks]
+    found |= {kind: sum(part[kind] for part in seconds) for kind in KINDS}
     if "execute" not in found:
         found["execute"] = sum(notebook.metadata.autograder.seconds for notebook in notebooks)
     return found
 
 
-def seconds_of(notebook, tests):
-    """Return the seconds that a notebook's test cells took, or its others, as the kernel says."""
-    total = 0.0
+KINDS = ("cells", "checks", "figures")
+
+
+def seconds_of(notebook):
+    """Return the seconds that a notebook's cells took, as the kernel says, by kind.
+
+    figures: and others that no check needs, which `autograder grade` does not run.
+    """
+    needed = {cell.id for cell in counts(notebook.cells)}
+    total = dict.fromkeys(KINDS, 0.0)
     for cell in notebook.cells:
         times = cell.metadata.get("execution", {})
-        if "iopub.status.busy" in times and bool(cell.metadata.get("nbgrader", {}).get("grade")) == tests:
+        if "iopub.status.busy" in times:
+            kind = "checks" if is_check(cell) else "cells" if cell.id in needed else "figures"
             ends = (datetime.fromisoformat(times[f"iopub.status.{state}"]) for state in ("idle", "busy"))
-            total += (next(ends) - next(ends)).total_seconds()
+            total[kind] += (next(ends) - next(ends)).total_seconds()
     return total
 
 
@@ -94,6 +103,7 @@ def compare(students, workers):
         f"| {students} submissions, {os.cpu_count()} cores | stock `nbgrader autograde` | `autograder grade` | ratio |",
         "|---|---:|---:|---:|",
         row("whole command, s", stock["total"], ours["total"]),
+        row("… without the figures", stock["total"] - stock["figures"], ours["total"] - ours["figures"]),
         row("a submission, s", stock["total"] / students, ours["total"] / students),
         row("peak memory, MB", stock["memory"], ours["memory"]),
     ]
@@ -112,9 +122,10 @@ def compare(students, workers):
 
 # The steps of `autograder grade` overlap: in its column they add up to more than a submission takes.
 PARTS = {
-    "student's and locked cells": lambda found: found["cells"],
+    "figures and other cells that no check needs": lambda found: found["figures"],
+    "student's and other locked cells": lambda found: found["cells"],
     "checks": lambda found: found["checks"],
-    "kernel start and end, talking to it": lambda f: f["execute"] - f["cells"] - f["checks"],
+    "kernel start and end, talking to it": lambda f: f["execute"] - sum(f[kind] for kind in KINDS),
     "gradebook": lambda found: found["gradebook"],
     "nbgrader's other steps": lambda f: f["this process"]
     - f["gradebook"]
