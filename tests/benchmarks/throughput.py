@@ -134,7 +134,7 @@ PARTS = {
 
 
 def row(name, stock, ours):
-    return f"| {name} | {stock:.2f} | {ours:.2f} | {stock / ours if ours else float('nan'):.1f} |"
+    return f"| {name} | {stock:.2f} | {ours:.2f} | {f'{stock / ours:.1f}' if ours else '–'} |"
 
 
 def growth(sizes):
