@@ -104,11 +104,16 @@ def test_a_student_is_forgotten(course):
     path = State(course.folder, ASSIGNMENT).evidence_path("untouched")
     others = State(course.folder, ASSIGNMENT).evidence_path("right-first-time")
     assert path.exists()
-    shutil.copytree(course.folder / "submitted" / "untouched", course.folder / "kept")
+    own = course.folder / "submitted" / "untouched"
+    shutil.copytree(own, course.folder / "kept")
+    (own / "08 (1)").mkdir()  # what missed its place is theirs, too
+    for nobody, answer in (("..", "`..`."), (".", "`.`."), ("untuoched", "did you mean `untouched`?")):
+        status, printed = course.run("autograder", "forget", nobody, "--yes")
+        assert status == 1 and answer in printed and own.exists() and path.exists(), printed
     status, printed = course.run("autograder", "forget", "untouched", "--yes")
-    assert status == 0 and f"submitted/untouched/{ASSIGNMENT}" in printed
+    assert status == 0 and "submitted/untouched\n" in printed
     left = [found for found in course.folder.rglob("*untouched*")]
     assert left == [] and others.exists()
     assert "untouched" not in course.rows() and "untouched" not in (course.folder / "report.html").read_text()
     status, printed = course.run("autograder", "forget", "untouched", "--yes")
-    assert status == 0  # there is nothing left to remove
+    assert status == 1 and "nothing of `untouched`" in printed

@@ -295,7 +295,14 @@ class Forget(NbGrader):
             self.fail("Name one student: autograder forget bitdiddle")
         (student,) = self.extra_args
         with chdir(self.coursedir.root):
-            for path in forget.belongings(self.coursedir, student):
+            found, known = forget.belongings(self.coursedir, student), forget.students(self.coursedir)
+            if not found and student not in known:
+                near = difflib.get_close_matches(student, known, 1)
+                self.fail(
+                    f"This course has nothing of `{clean(student)}`"
+                    + (f": did you mean `{clean(near[0])}`?" if near else ".")
+                )
+            for path in found:
                 print(path)
             print(f"These and all that the gradebook has of {clean(student)} are removed for good.")
             if not self.yes and input(f"Write {clean(student)} to go on: ") != student:
