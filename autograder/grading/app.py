@@ -13,7 +13,7 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import chdir
 from sqlalchemy import make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from traitlets import Bool, TraitError, default
 
 from . import answers, by_hand, forget, reflections, release, report, solution
@@ -38,8 +38,8 @@ class Command(NbGrader):
             self.coursedir.assignment_id = assignment_of(self)
             with chdir(self.coursedir.root):
                 self.run(self.coursedir.assignment_id)
-        except InstallationFault as error:
-            self.fail(str(error))
+        except (InstallationFault, OSError, SQLAlchemyError) as error:
+            self.fail(because(error, self.coursedir))
 
 
 def assignment_of(app: NbGrader) -> str:
@@ -96,13 +96,17 @@ class SampleClass(NbGrader):
             )
             if not found:
                 self.fail("There is no released notebook: run `nbgrader generate_assignment` first.")
+            sample = Path("data/sample_class")
+            if not sample.is_dir():
+                self.fail(f"There is no {sample} in {course.root}: a clone of this project has it.")
+            submitted, notebook = target / course.submitted_directory, found[0]
+            there = {path.stem for path in submitted.glob("*")} - {path.stem for path in sample.glob("*.md")}
+            if there or target.exists() and not submitted.exists():
+                self.fail(f"{target} is there already, and is no sample class: name a new folder.")
             for name in (course.source_directory, course.release_directory):
                 shutil.copytree(name, target / name, dirs_exist_ok=True)
             shutil.copy("nbgrader_config.py", target)
-            submitted, notebook = target / course.submitted_directory, found[0]
-            students = answers.build_class(
-                Path("data/sample_class"), notebook, submitted, notebook.parent.name
-            )
+            students = answers.build_class(sample, notebook, submitted, notebook.parent.name)
         print(f"{target}/: a course with {len(students)} submissions. Grade it from there.")
 
 
@@ -160,6 +164,7 @@ class GradeClass(AutogradeApp):
             OSError,
             SQLAlchemyError,
             ImportError,
+            TraitError,
         ) as error:
             return self.say(because(error, self.coursedir))
         except Exception:
@@ -180,7 +185,12 @@ class GradeClass(AutogradeApp):
 
 def because(error: Exception, course: CourseDirectory) -> str:
     """Say in a sentence what kept a class from being graded."""
-    gradebook = make_url(course.db_url).render_as_string(hide_password=True)
+    try:
+        gradebook = make_url(course.db_url).render_as_string(hide_password=True)
+    except ArgumentError:  # what it is may hold a password
+        return (
+            "No gradebook is at such a --db: write sqlite:////folder/gradebook.db or postgresql+psycopg://…"
+        )
     if isinstance(error, OperationalError):
         return (
             f"The gradebook {gradebook} cannot be used ({error.orig}). If nbgrader is newer than it, "
@@ -294,24 +304,30 @@ class Forget(NbGrader):
         if len(self.extra_args) != 1:
             self.fail("Name one student: autograder forget bitdiddle")
         (student,) = self.extra_args
-        with chdir(self.coursedir.root):
-            found, known = forget.belongings(self.coursedir, student), forget.students(self.coursedir)
-            if not found and student not in known:
-                near = difflib.get_close_matches(student, known, 1)
-                self.fail(
-                    f"This course has nothing of `{clean(student)}`"
-                    + (f": did you mean `{clean(near[0])}`?" if near else ".")
-                )
-            for path in found:
-                print(path)
-            print(f"These and all that the gradebook has of {clean(student)} are removed for good.")
-            if not self.yes and input(f"Write {clean(student)} to go on: ") != student:
-                self.fail("Nothing was removed.")
-            forget.forget(self.coursedir, student)
-            Path("reflections.html").unlink(missing_ok=True)  # what graders gave is not in it
-            for assignment in forget.graded(self.coursedir):
-                write_report(self.coursedir, assignment)
+        try:
+            with chdir(self.coursedir.root):
+                self.remove(student)
+        except (OSError, SQLAlchemyError) as error:
+            self.fail(because(error, self.coursedir))
         print("Done. grades.csv, where you have exported one, and nbgrader's exchange are not touched.")
+
+    def remove(self, student: str) -> None:
+        found, known = forget.belongings(self.coursedir, student), forget.students(self.coursedir)
+        if not found and student not in known:
+            near = difflib.get_close_matches(student, known, 1)
+            self.fail(
+                f"This course has nothing of `{clean(student)}`"
+                + (f": did you mean `{clean(near[0])}`?" if near else ".")
+            )
+        for path in found:
+            print(path)
+        print(f"These and all that the gradebook has of {clean(student)} are removed for good.")
+        if not self.yes and input(f"Write {clean(student)} to go on: ") != student:
+            self.fail("Nothing was removed.")
+        forget.forget(self.coursedir, student)
+        Path("reflections.html").unlink(missing_ok=True)  # what graders gave is not in it
+        for assignment in forget.graded(self.coursedir):
+            write_report(self.coursedir, assignment)
 
 
 class Release(Command):

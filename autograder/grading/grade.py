@@ -62,9 +62,9 @@ class Grade(Autograde):
     scheduler = Unicode(
         "", help="Address of a Dask scheduler, as tcp://host:8786; without it, a cluster is started here."
     ).tag(config=True)
-    workers = Integer(os.cpu_count() or 1, help="Worker processes of the cluster that is started here.").tag(
-        config=True
-    )
+    workers = Integer(
+        os.cpu_count() or 1, min=1, help="Worker processes of the cluster that is started here."
+    ).tag(config=True)
 
     def __init__(self, coursedir: CourseDirectory, **kwargs: Any) -> None:
         super().__init__(coursedir=coursedir, **kwargs)

@@ -254,6 +254,24 @@ def test_nothing_submitted_and_unknown_assignments_are_said(light):
     assert status == 2 and "There is no command `reprot`: did you mean `report`?" in printed
 
 
+def test_settings_and_places_that_cannot_be_are_said(light):
+    for arguments, sentence in (
+        (("grade", "--workers=0"), "'workers'"), (("grade", "--workers=many"), "'workers'"),
+        (("grade", "--db=nonsense"), "No gradebook is at such a --db"), (("report", "--db=nonsense"), "such a --db"),
+        (("sample-class",), "no data/sample_class"),
+    ):  # fmt: skip
+        status, printed = light.run("autograder", *arguments)
+        assert status and sentence in printed and "Traceback" not in printed, printed
+    shutil.copytree(ROOT / "data" / "sample_class", light.folder / "data" / "sample_class")
+    before = (light.folder / "solutions" / NOTEBOOK).stat()
+    for place in (".", "notebooks"):  # whose course it is
+        status, printed = light.run("autograder", "sample-class", place)
+        assert status == 1 and "no sample class: name a new folder" in printed, printed
+    for _ in range(2):
+        assert light.run("autograder", "sample-class", "sample")[0] == 0
+    assert (light.folder / "solutions" / NOTEBOOK).stat() == before and not graded(light)
+
+
 def test_a_submission_that_missed_its_place_has_a_row(light):
     moved = light.folder / "submitted" / "student-0002"
     (moved / ASSIGNMENT).rename(moved / "08_tinybert_finetuning")
