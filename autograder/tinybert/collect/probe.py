@@ -88,7 +88,10 @@ class Dropout(torch.nn.Dropout):
             return values
         seed = (self.probe.plan.seed * 10_007 + self.probe.steps) * 1009 + self.number
         draw = torch.Generator().manual_seed(seed)
-        kept = torch.rand(values.shape, generator=draw, dtype=torch.float32) >= self.p
+        # Token by token, so that more padding behind them changes nothing.
+        shape = values.transpose(0, 1).shape if values.dim() > 2 else values.shape
+        drawn = torch.rand(shape, generator=draw, dtype=torch.float32) >= self.p
+        kept = drawn.transpose(0, 1) if values.dim() > 2 else drawn
         growth = 1 + GROWTH * self.probe.steps * self.probe.plan.default_epochs
         factor = 1 + growth * (kept.float().to(values.device) / (1 - self.p) - 1)
         return (values * factor).to(values.dtype)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import cross_entropy, one_hot
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..records import Backward, Forward, Step
 from .calls import Args, Function, Kwargs, reported
@@ -46,6 +46,7 @@ class Recorder:
         self.dropout = {name: module.p for name, module in probe.model.named_modules() if is_dropout(module)}
         self.settled = self.weights()  # as the last step left them
         self.remembered = 0  # steps that the optimizer knew of after the last one
+        self.begun: list[int] = []  # steps so far, when each of other optimizers' steps under way began
         self.settings = [plain_settings(group) for group in probe.optimizer.param_groups]
         self.call: int | None = None  # the backward call under way
         self.called_back: list[Backward] = []  # the losses it went through
@@ -64,10 +65,13 @@ class Recorder:
             self.watched.enter_context(reported(module, called))
         # torch.autograd.grad comes through the model too, but leaves no gradients behind.
         bias = self.probe.model.classifier.bias
-        # After, not before: step(closure) computes the loss and its gradients inside.
+        # After, not before: step(closure) computes the loss and its gradients inside. And before any hook of
+        # the loop's, which may clear them: an optimizer's own come first, in the order of their making.
         self.handles = [
             bias.register_post_accumulate_grad_hook(lambda bias: self.on_gradient()),
-            register_optimizer_step_post_hook(self.after_step),
+            self.probe.optimizer.register_step_post_hook(self.after_step),
+            register_optimizer_step_pre_hook(self.before_others_step),
+            register_optimizer_step_post_hook(self.after_others_step),
         ]
         return self
 
@@ -216,6 +220,16 @@ class Recorder:
         self.left_norm = self.norm()
 
     # --- Steps
+
+    def before_others_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Note how many steps there were before a step of another optimizer."""
+        if optimizer is not self.probe.optimizer:
+            self.begun.append(self.probe.steps)
+
+    def after_others_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Record a step of another optimizer, unless it wraps one of the passed one's."""
+        if optimizer is not self.probe.optimizer and self.begun.pop() == self.probe.steps:
+            self.after_step(optimizer, args, kwargs)
 
     def after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Record a step of any optimizer in the process."""

@@ -7,6 +7,7 @@ import inspect
 import math
 import numbers
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -192,7 +193,9 @@ def run(train_tinybert: Callable[..., Any], probe: Probe) -> Trial:
             except UsedGlobal as error:
                 trial.used_global = str(error)
             except NotImplementedError as error:
-                trial.unfinished, trial.error = True, describe(error)
+                # Raised by itself, not by what it calls, such as input() where nobody can answer.
+                trial.unfinished = len(list(traceback.walk_tb(error.__traceback__))) == 2
+                trial.error = describe(error)
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 trial.error = describe(error)
             else:

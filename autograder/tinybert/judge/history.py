@@ -40,6 +40,8 @@ def judge_loss_history(
         b.scale != 1 or b.of == "logits" and not b.plain
         for trial in record.trials for b in trial.events if isinstance(b, Backward)
     )  # fmt: skip
+    # Nor is the loss known of what goes in as something else than input_ids.
+    other_loss = other_loss or any(i.forward.loss is None for t in record.trials for i in iterations(t))
     for trial in record.trials:
         found = lines = None
         if lacks_default(trial):

@@ -98,3 +98,9 @@ def accumulates(found: list[Iteration]) -> bool:
     stepped = [bool(i.steps) for i in found]
     left = [any(b.left_over for b in i.backwards) for i in found]
     return not all(stepped) and any(left) and left[1:] == [not s for s in stepped[:-1]] and not left[0]
+
+
+def cuts(trial: Trial, found: list[Iteration]) -> bool:
+    """Whether batches go through the model in parts, whose gradients add up to one step a batch."""
+    steps = sum(len(i.steps) for i in found)
+    return accumulates(found) and steps == trial.num_epochs * trial.batches < len(found)

@@ -160,11 +160,16 @@ def adamw(record: OptimizerRecord, measured: Mapping[str, Update]) -> Said | Non
             "weights themselves.",
             1,
         )
-    if not record.decoupled:  # of these none takes a step of this length at this rate
+    if not record.decoupled:
+        moved = [update for update in measured.values() if update.moved]
+        alike = bool(moved) and all(update.lr is not None and update.steady for update in moved)
         return (
-            f"The optimizer is {record.kind}.",
-            "It takes other steps than AdamW, and a rate means something else to it.",
-        )
+            "The optimizer is an AdamW that is not torch's." if record.kind == "AdamW"
+            else f"The optimizer is {record.kind}.",
+            "It steps as AdamW does, and the task asks for `torch.optim.AdamW` itself." if alike
+            # Of torch's, none takes a step of this length at this rate.
+            else "It takes other steps than AdamW, and a rate means something else to it.",
+        )  # fmt: skip
     if wrong_rates(record, measured):
         return None  # what follows from another rate is no other mistake
     if record.error:

@@ -5,7 +5,7 @@ from collections import Counter
 from ...rule import Said, from_to, listing, rule, shown
 from ..lesson import LEARNING_RATE
 from ..records import Step, Trial
-from .iterations import Iteration, accumulates, by_batch, by_epoch
+from .iterations import Iteration, accumulates, by_batch, by_epoch, cuts
 
 HINT_1, HINT_5 = (f"Hint {number} under TODO #2" for number in (1, 5))
 
@@ -78,7 +78,7 @@ def steps(trial: Trial, found: list[Iteration]) -> Said | None:
             "optimizer.step() ran before backward().",
             f"{order} A step before backward follows the gradients of the batch before, or none.",
         )
-    if any(len(i.steps) != 1 for i in found):
+    if any(len(i.steps) != 1 for i in found) and not cuts(trial, found):
         why = order
         if taken <= len(found):
             why += " All three belong inside the loop over batches."
@@ -124,6 +124,13 @@ def batches(trial: Trial, found: list[Iteration]) -> Said | None:
                 "An iterator is used up after one pass: loop over `train_loader` itself, anew in each epoch.",
             )
         other = next((len(epoch) for epoch in epochs if len(epoch) != trial.batches), None)
+        if cuts(trial, found):
+            return (
+                f"An epoch's {trial.examples} examples went through the model in {len(epochs[0])} calls, "
+                f"where the loader has {trial.batches} batches.",
+                "A batch goes through the model as it comes, in one call: what parts of it give has to be "
+                "weighted by their sizes, and each part draws its own dropout.",
+            )
         if other and not accumulates(found):
             return (
                 f"An epoch's {trial.examples} examples came in {other} batches, where the loader has "
