@@ -74,10 +74,10 @@ class Verdict:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return self.bundle()
 
-    def bundle(self, changed: str = "") -> dict[str, Any]:
-        """Return the verdict as a MIME bundle. changed: a variable that may be another one by now."""
-        plain = f"Out of date: {self.head}" if changed else repr(self)
-        return {"text/plain": plain, "text/html": self.as_html(changed), MIME_TYPE: self.as_dict()}
+    def bundle(self, outdated: str = "") -> dict[str, Any]:
+        """Return the verdict as a MIME bundle. outdated: why it speaks of an older version, if it does."""
+        plain = f"Out of date: {self.head}" if outdated else repr(self)
+        return {"text/plain": plain, "text/html": self.as_html(outdated), MIME_TYPE: self.as_dict()}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data."""
@@ -85,7 +85,7 @@ class Verdict:
         return {"check": self.check, "points": self.points, "max_points": self.max_points,
                 "tried_on": self.tried_on, "findings": findings}  # fmt: skip
 
-    def as_html(self, changed: str = "") -> str:
+    def as_html(self, outdated: str = "") -> str:
         """Return the verdict as a box; told apart by sign and words, not by colour alone."""
         sign, colour = ("✓", "#009E73") if not self.findings else ("✗", "#D55E00")
         said = [
@@ -95,9 +95,9 @@ class Verdict:
         ]
         if said and self.tried_on:
             said.insert(0, markup(self.tried_on))
-        if changed:
+        if outdated:
             sign, colour = "Out of date:", "#8C8C8C"
-            said.insert(0, markup(f"A cell that makes `{changed}` has been run since. Run this check again."))
+            said.insert(0, markup(outdated))
         said = said or ["Everything this check looks at is right."]
         body = "".join(f"<p style='margin:.5em 0 0'>{sentence}</p>" for sentence in said)
         return (

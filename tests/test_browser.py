@@ -157,6 +157,7 @@ def test_a_wrong_optimizer_and_then_the_right_one(student, solution):
     student.run(OPTIMIZER)
     for name in ("test_parameter_groups", "test_learning_rate"):
         assert student.read(name).startswith("Out of date")
+        assert "stopped with SyntaxError" in student.run(name)
     student.write(OPTIMIZER, right)
     student.run(OPTIMIZER)
     student.run("test_parameter_groups")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bad_inputs import LOOP, OPTIMIZER, cell
+from IPython.core.interactiveshell import InteractiveShell
 from loops import variation
 
 from autograder import stale
@@ -332,6 +333,36 @@ def test_an_answer_is_out_of_date_from_the_next_change_on(monkeypatch):
         stale.look(SimpleNamespace(raw_cell=source))
     assert len(loop) == 1 and "Out of date: Loop" in loop[0] and "✓" not in loop[0]
     assert optimizer == []
+
+
+def test_a_check_behind_a_cell_that_stopped_says_whose_version_it_speaks_of(monkeypatch):
+    shell, boxes = InteractiveShell(), []
+    monkeypatch.setattr(stale, "notebook", lambda: shell)
+    for name, empty in (("shown", []), ("before", {}), ("left", {})):
+        monkeypatch.setattr(stale, name, empty)
+
+    def display(data, **_):
+        boxes.append(data["text/html"])
+        return SimpleNamespace(update=lambda data, raw: None)
+
+    monkeypatch.setattr("IPython.display.display", display)
+
+    def told(source):
+        shell.run_cell(source)
+        stale.show(Verdict("Loop", 6, [], about=("train_tinybert",)))
+        return "stopped with" in boxes[-1] and "✓" not in boxes[-1]
+
+    stale.watch()
+    right = "def train_tinybert(): pass"
+    assert not told("train_tinybert = None")
+    assert not told("def train_tinybert(:")  # there is nothing of before, as in grading
+    assert not told(right)
+    assert told("def train_tinybert(:") and "SyntaxError" in boxes[-1]
+    assert told("1 / 0") and told("train_tinybert = missing") and "NameError" in boxes[-1]
+    assert not told(f"{right}\n1 / 0")  # made anew before it stopped: so it is in grading
+    assert told("def train_tinybert(:") and not told(right)
+    assert not told("1 / 0")
+    shell.run_cell("del train_tinybert")
 
 
 @pytest.mark.parametrize("change", [(), WRONG["a sum"]])

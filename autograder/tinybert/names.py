@@ -7,6 +7,8 @@ from typing import Any
 
 from IPython import get_ipython
 
+from .. import stale
+
 SET_UP = "Run the set-up cells first (section 1)."
 TODO_1 = "Write TODO #1 (section 4) and run its cell first."
 TODO_2 = "Write TODO #2 (section 5) and run its cell first."
@@ -58,6 +60,7 @@ def explain_what_is_missing() -> None:
     shell = get_ipython()
     if shell is None or "NBGRADER_EXECUTION" in os.environ:
         return
+    stale.watch()
 
     def shown(
         shell: Any,
