@@ -26,7 +26,7 @@ QUICK = $(addprefix tests/, test_data.py test_threads.py test_training_loop.py t
 demo: .venv/installed
 	$(BIN)/autograder sample-class $(SAMPLE)
 	cd $(SAMPLE) && autograder grade $(ASSIGNMENT) --force
-	cd $(SAMPLE) && nbgrader generate_feedback $(ASSIGNMENT) --force --log-level=ERROR
+	cd $(SAMPLE) && nbgrader generate_feedback $(ASSIGNMENT) --log-level=ERROR
 	cd $(SAMPLE) && nbgrader export --log-level=ERROR
 	cd $(SAMPLE) && autograder report
 	@echo

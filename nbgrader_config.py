@@ -63,6 +63,7 @@ c.Autograde.autograde_preprocessors = [
     ShowRubrics,
 ]
 
+c.GenerateFeedback.force = True  # pages of before may lack points and comments that were given since
 c.GenerateFeedback.exporter_class = "autograder.grading.feedback.FeedbackExporter"
 c.GenerateFeedback.preprocessors = [HideTests, GetGrades, CSSHTMLHeaderPreprocessor]
 c.ExportApp.plugin_class = CsvExport

@@ -129,7 +129,7 @@ def test_feedback_pages_name_what_was_found_and_can_be_read_by_all(courses):
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium")
     course = courses["sample"]
-    status, printed = course.run("nbgrader", "generate_feedback", ASSIGNMENT, "--student", "forgot-attention-mask", "--force")
+    status, printed = course.run("nbgrader", "generate_feedback", ASSIGNMENT, "--student", "forgot-attention-mask")
     assert status == 0, printed
     (page_file,) = course.folder.glob("feedback/forgot-attention-mask/*/*.html")
     assert ["4 of 6", "3 of 3", "12 of 28 points"] == [said for said in ("4 of 6", "3 of 3", "12 of 28 points") if said in page_file.read_text()]

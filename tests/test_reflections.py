@@ -396,7 +396,7 @@ def test_whatever_is_wrong_gets_a_sentence_and_the_rest_is_written(course):
         folder / "cut.json", folder / "list.json", folder / "none.json",
     ]  # fmt: skip
     status, printed = course.run("autograder", "reflections", *map(str, files))
-    assert status == 1 and "1 points and 0 comments" in printed and "Traceback" not in printed
+    assert status == 1 and "points of 1 answer and 0 comments" in printed and "Traceback" not in printed
     said = [line for line in printed.splitlines() if ".json" in line]
     expected = (
         "entry 5 was left out, because of `points`", "entry 6 was left out, because of `points`", "entry 7 was left out",

@@ -15,19 +15,46 @@ from nbgrader.utils import chdir
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from traitlets import Bool, TraitError, default
+from traitlets.config import loader
 
+from ..doctor import about
 from . import answers, by_hand, forget, reflections, release, report, solution
 from .faults import InstallationFault, NotGraded
 from .grade import Grade
 from .gradebook import patiently
-from .marks import summary
+from .marks import counted, summary
 from .page import page
 from .report import Points, Row
 from .submissions import assignments
 from .text import clean
 
+# What is sometimes looked for here.
+OF_NBGRADER = {"export": "nbgrader export", "feedback": "nbgrader generate_feedback"}
 
-class Command(NbGrader):
+
+class Options(loader.KVArgParseConfigLoader):
+    """A command line, whose options must be known."""
+
+    def _handle_unrecognized_alias(self, arg: str) -> None:
+        near = difflib.get_close_matches(arg, self.aliases, 1)
+        raise loader.ArgumentError(
+            f"there is no option --{clean(arg)}" + (f": did you mean --{near[0]}?" if near else ".")
+        )
+
+
+class Program(NbGrader):
+    """What all commands have in common."""
+
+    @default("version")
+    def _version_default(self) -> str:
+        return about()[0]
+
+    def _create_loader(self, argv: Any, aliases: Any, flags: Any, classes: Any) -> Options:
+        # traitlets' own warns of an unknown option, where we show no warnings.
+        return Options(argv, aliases, flags, classes=classes, log=self.log, subcommands=self.subcommands)
+
+
+class Command(Program):
     """A command that runs in the course's root folder, for one assignment."""
 
     flags: dict[str, Any] = {}
@@ -59,7 +86,7 @@ def assignment_of(app: NbGrader) -> str:
     return named.pop()
 
 
-class NewCourse(NbGrader):
+class NewCourse(Program):
     name = "autograder-new-course"
     description = "Make a course in a new folder: configuration and source notebook."
     examples = "autograder new-course my_course"
@@ -81,7 +108,7 @@ class NewCourse(NbGrader):
         print(f"{folder}/: a course. `autograder release`, from there, makes what students get.")
 
 
-class SampleClass(NbGrader):
+class SampleClass(Program):
     name = "autograder-sample-class"
     description = "Make a course of its own, in a new folder, with the sample class as its students."
     examples = "autograder sample-class sample_course"
@@ -110,7 +137,7 @@ class SampleClass(NbGrader):
         print(f"{target}/: a course with {len(students)} submissions. Grade it from there.")
 
 
-class GradeClass(AutogradeApp):
+class GradeClass(Program, AutogradeApp):
     name = "autograder-grade"
     description = "Do what `nbgrader autograde` does, for many submissions at once, and write report.html."
     examples = """
@@ -234,7 +261,7 @@ def write_report(coursedir: CourseDirectory, assignment: str) -> tuple[Points, l
     return found
 
 
-class Reflections(NbGrader):
+class Reflections(Program):
     name = "autograder-reflections"
     description = (
         "Write reflections.html, on which answers are graded by hand; put what graders give there into the "
@@ -269,10 +296,10 @@ class Reflections(NbGrader):
         assignment = assignment_of(self)
         self.coursedir.assignment_id = assignment
         solution.must_exist(self.coursedir)
-        questions, count = patiently(reflections.write, self.coursedir, assignment)
+        questions, count, waiting = patiently(reflections.write, self.coursedir, assignment)
         print(
-            f"reflections.html: {count} answers to {questions} questions, for graders only: it holds "
-            "names and the solution."
+            f"reflections.html: {count} answers to {questions} questions, {waiting} of them to be read, for "
+            "graders only: it holds names and the solution."
         )
         return 0
 
@@ -283,7 +310,9 @@ class Reflections(NbGrader):
         result = patiently(by_hand.enter, self.coursedir, assignment, files, self.overwrite)
         for sentence in result.left_out:
             print(sentence)
-        print(f"{result.points} points and {result.comments} comments were put into the gradebook.")
+        points, comments = counted(result.points, "answer"), counted(result.comments, "comment")
+        put = f"points of {points} and {comments}" if result.points or result.comments else "nothing new"
+        print(f"Put into the gradebook: {put}.")
         return 1 if result.left_out else 0
 
 
@@ -292,7 +321,7 @@ def is_file(argument: str) -> bool:
     return argument.lower().endswith(".json")
 
 
-class Forget(NbGrader):
+class Forget(Program):
     name = "autograder-forget"
     description = "Remove all that this course keeps of one student, submissions and grades included."
     examples = "autograder forget bitdiddle"
@@ -350,7 +379,7 @@ class Release(Command):
         print(f"{Path('release.zip').absolute()}: {size:.0f} MB, for your students.")
 
 
-class Autograder(NbGrader):
+class Autograder(Program):
     """The program `autograder`."""
 
     name = "autograder"
@@ -376,9 +405,10 @@ class Autograder(NbGrader):
         if self.subapp is None and self.extra_args:
             known = [*self.subcommands, "check", "doctor"]
             near = difflib.get_close_matches(self.extra_args[0], known, 1)
+            meant = OF_NBGRADER.get(self.extra_args[0]) or (near and near[0])
             print(
                 f"There is no command `{self.extra_args[0]}`: "
-                + (f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}.")
+                + (f"did you mean `{meant}`?" if meant else f"there are {', '.join(known)}.")
             )
             self.exit(2)
         if self.subapp is None:

@@ -13,6 +13,7 @@ from traitlets import Unicode
 from .faults import InstallationFault
 from .lms import CANVAS, MOODLE, Known, Sheet, System, sheet_or_fault
 from .penalties import update_penalties
+from .submissions import folders
 from .text import clean, harmless
 
 # What a spreadsheet runs. Where its locale has cells end at a semicolon, one may begin within ours.
@@ -44,13 +45,25 @@ class CsvExport(CsvExportPlugin):
                 for student in gradebook.students:
                     if is_asked_for(student.id, self.student):
                         writer.writerow(map(cell, self.row(gradebook, assignment, student)))
-                submissions = gradebook.assignment_submissions(assignment.name)
-                if waiting := sum(each.needs_manual_grade for each in submissions):
-                    self.log.warning(
-                        "%s: the points of %d are not final, as answers wait for a person's grade.",
-                        assignment.name,
-                        waiting,
-                    )
+                self.warn_of(assignment.name, gradebook.assignment_submissions(assignment.name))
+
+    def warn_of(self, assignment: str, submissions: list[SubmittedAssignment]) -> None:
+        """Say whose points are not final, and who has handed in something that has none."""
+        graded = {each.student_id for each in submissions if is_graded(each)}
+        there = {each.student_id for each in submissions}
+        there |= {*folders(self.parent.coursedir, assignment)} if self.parent else set()
+        for students, why in (
+            (
+                [each.student_id for each in submissions if each.needs_manual_grade],
+                "the points are not final, as answers wait for a person's grade",
+            ),
+            (
+                there - graded,
+                "what was handed in is not graded, which is no zero",
+            ),
+        ):
+            if listed := ", ".join(clean(student, 60) for student in sorted(students)):
+                self.log.warning("%s: %s: %s.", assignment, why, listed)
 
     def row(self, gradebook: Gradebook, assignment: Assignment, student: Student) -> tuple[object, ...]:
         """Return a student's values in one assignment; who handed in nothing has no points."""

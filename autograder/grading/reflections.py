@@ -106,9 +106,10 @@ class Student:
     saw: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
 
-def write(course: CourseDirectory, assignment: str) -> tuple[int, int]:
-    """Write reflections.html to the course's root folder; return how many questions and answers it holds.
+def write(course: CourseDirectory, assignment: str) -> tuple[int, int, int]:
+    """Write reflections.html to the course's root folder.
 
+    Returns how many questions and answers it holds, and how many of the answers wait for a person.
     Raises InstallationFault where there is nothing to grade by hand.
     """
     with opened(course) as gradebook:
@@ -117,7 +118,8 @@ def write(course: CourseDirectory, assignment: str) -> tuple[int, int]:
     partial = Path(".reflections.partial")  # never half a page
     partial.write_text(page.html(), encoding="utf-8", errors="replace")
     partial.replace("reflections.html")
-    return len(page.questions), sum(len(question.answers) for question in page.questions)
+    found = [answer for question in page.questions for answer in question.answers]
+    return len(page.questions), len(found), sum(answer.waits for answer in found)
 
 
 class Page:
@@ -227,7 +229,10 @@ class Page:
             own = {grade_id(cell): cell.source for cell in mine.cells}
             if any(own.get(q.cell) != answers[q.cell].source for q in asked if q.cell in answers):
                 student.remarks.append("What lies in the folder is not what was graded: grade it again.")
-            known = sorted(values("\n".join(text for cell in mine.cells for text in texts(cell))))
+            # The lesson's own words, too: its learning rates stand there.
+            read = [cell.source for cell in self.releases.get(name, notebook).cells]
+            read += [text for cell in mine.cells for text in texts(cell)]
+            known = sorted(values("\n".join(read)))
             for question in asked:
                 cell, grade = answers.get(question.cell), cells.get((name, question.cell))
                 if cell is None or grade is None:

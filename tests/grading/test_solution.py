@@ -258,7 +258,8 @@ def test_settings_and_places_that_cannot_be_are_said(light):
     for arguments, sentence in (
         (("grade", "--workers=0"), "'workers'"), (("grade", "--workers=many"), "'workers'"),
         (("grade", "--db=nonsense"), "No gradebook is at such a --db"), (("report", "--db=nonsense"), "such a --db"),
-        (("sample-class",), "no data/sample_class"),
+        (("sample-class",), "no data/sample_class"), (("grade", "--studnt=x"), "did you mean --student?"),
+        (("report", "--studnt", "x"), "there is no option --studnt"), (("export",), "`nbgrader export`"),
     ):  # fmt: skip
         status, printed = light.run("autograder", *arguments)
         assert status and sentence in printed and "Traceback" not in printed, printed
