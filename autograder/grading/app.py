@@ -26,7 +26,7 @@ from .marks import counted, summary
 from .page import page
 from .report import Points, Row
 from .submissions import assignments
-from .text import clean
+from .text import clean, suggestion
 
 # What is sometimes looked for here.
 OF_NBGRADER = {"export": "nbgrader export", "feedback": "nbgrader generate_feedback"}
@@ -343,11 +343,7 @@ class Forget(Program):
     def remove(self, student: str) -> None:
         found, known = forget.belongings(self.coursedir, student), forget.students(self.coursedir)
         if not found and student not in known:
-            near = difflib.get_close_matches(student, known, 1)
-            self.fail(
-                f"This course has nothing of `{clean(student)}`"
-                + (f": did you mean `{clean(near[0])}`?" if near else ".")
-            )
+            self.fail(f"This course has nothing of `{clean(student)}`{suggestion(student, known)}")
         for path in found:
             print(path)
         print(f"These and all that the gradebook has of {clean(student)} are removed for good.")

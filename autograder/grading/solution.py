@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import hashlib
 import inspect
@@ -41,6 +40,7 @@ from .job import Job
 from .read import grade_id
 from .report import name_mistakes
 from .submissions import Submission, assignments
+from .text import suggestion
 
 if TYPE_CHECKING:
     from .grade import Grade
@@ -185,10 +185,9 @@ def must_exist(course: CourseDirectory) -> None:
     """Raise InstallationFault if there is no such assignment."""
     folder = Path(course.format_path(course.source_directory, ".", course.assignment_id))
     if not list(folder.glob("*.ipynb")):
-        near = difflib.get_close_matches(course.assignment_id, sorted(assignments(course)), 1, 0)
         raise InstallationFault(
             f"There is no assignment `{course.assignment_id}` in {course.source_directory}/"
-            + (f": did you mean `{near[0]}`?" if near else ".")
+            + suggestion(course.assignment_id, assignments(course), least=0)
         )
 
 

@@ -1,6 +1,8 @@
 """Text of others, as it may be shown: it breaks, hides or reverses no page, and steers no terminal."""
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 from logging import LogRecord
 from typing import Any
 
@@ -13,6 +15,15 @@ def clean(text: object, limit: int = 400) -> str:
     """Return text as one line that can be shown."""
     text = harmless(" ".join(str(text)[: 4 * limit].split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def suggestion(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """Return the end of a sentence about a name that is none: which of those known was meant, if any.
+
+    least: how alike it must be, from 0 to 1.
+    """
+    near = difflib.get_close_matches(name, sorted(known), 1, least)
+    return f": did you mean `{clean(near[0])}`?" if near else "."
 
 
 def harmless(text: str) -> str:
