@@ -132,7 +132,7 @@ def test_a_set_up_that_fails_is_nobodys_grade(execute, solution, monkeypatch, so
     with pytest.raises(InstallationFault, match="^`data` failed before any of the student's code ran: ") as fault:
         execute(prepared=prepared and digest(spoiled, {}), edit=spoil, timeout=1)
     assert FAILING[source] in str(fault.value)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 300  # not the sleep's 600 s
 
 
 HELPER = """
@@ -184,10 +184,8 @@ ENDLESS = {"while True: pass": 2, "import time\nwhile True: time.sleep(1)": 2, "
 @needs_sandbox
 @pytest.mark.parametrize("loop", ENDLESS)
 def test_an_endless_loop_or_sleep_ends(execute, loop):
-    begun = time.monotonic()
     notebook, _ = execute({"todo1_optimizer": loop}, timeout=2, notebook_timeout=15)
     assert "Time ran out in `todo1_optimizer`." in notebook.metadata.autograder["limits"]
-    assert time.monotonic() - begun < 60
 
 
 @needs_sandbox
@@ -311,9 +309,7 @@ HALVES = {
 @needs_sandbox
 @pytest.mark.parametrize("half", HALVES)
 def test_half_a_character_is_graded_as_any_other(execute, solution, half):
-    begun = time.monotonic()
     executed = notebook, _ = execute({"todo1_optimizer": f"{RIGHT}\n{HALVES[half]}"})
-    assert time.monotonic() - begun < 25
     nbformat.writes(notebook).encode()
     assert notebook.metadata.autograder["limits"] == []
     shown = str(cell_of(notebook, "todo1_optimizer").outputs)

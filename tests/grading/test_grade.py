@@ -125,7 +125,7 @@ def test_what_is_missing_from_the_gradebook_is_graded(light):
 
 
 def test_ctrl_c_keeps_what_is_graded(tmp_path):
-    course = Course(classes.course(tmp_path / "light", 80, light=True))
+    course = Course(classes.course(tmp_path / "light", 40, light=True))
     # Tests that run side by side ignore Ctrl-C, and what they start would, too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = course.start("autograder", "grade", ASSIGNMENT, start_new_session=True)
@@ -136,10 +136,10 @@ def test_ctrl_c_keeps_what_is_graded(tmp_path):
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command grades the rest" in printed, printed
     assert "Traceback" not in printed
-    assert 0 < len(times(course)) < 80
+    assert 0 < len(times(course)) < 40
     status, printed = course.run("autograder", "grade")
     assert status == 0 and "graded already" in printed
-    assert len(times(course)) == 80
+    assert len(times(course)) == 40
 
 
 def test_kills_change_no_score(light, tmp_path):

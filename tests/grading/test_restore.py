@@ -114,9 +114,9 @@ def test_nobody_looks_at_thirty_thousand_cells(restore, submitted):
     position = submitted.cells.index(cell(submitted, LOOP))
     submitted.cells[position:position] = [new_code_cell(f"x = {n}") for n in range(300)] * 100
     submitted.cells += [copy.deepcopy(cell(submitted, OPTIMIZER)) for _ in range(1000)]
-    begun = time.monotonic()
+    begun = time.process_time()
     notebook, remarks = restore(submitted)
-    assert time.monotonic() - begun < 10 and len(notebook.cells) < 400
+    assert time.process_time() - begun < 10 and len(notebook.cells) < 400
     assert cell(notebook, LOOP).source == "def train_tinybert(): pass"
     assert "Of 30000 extra cells, the first 300 were kept." in remarks
 
