@@ -276,11 +276,12 @@ const grade = (k, value) => {
 // --- The page
 
 const count = () => {
-  const of = question(), all = of.answers.length, is = of.answers.filter((one) => done(of, one)).length;
+  const of = question(), all = of.answers.length, graded = of.answers.filter((one) => done(of, one)), is = graded.length;
+  const empty = graded.filter((one) => one.is_empty).length;  // the autograder's work, no grader's
   get("bar").max = all || 1;
   get("bar").value = is;
   const whole = questions.flatMap((each) => each.answers.map((one) => done(each, one)));
-  get("count").textContent = `${is} of ${all} done, ${all - is} left; all questions: ${whole.filter(Boolean).length} of ${whole.length}`;
+  get("count").textContent = `${is} of ${all} done${empty ? ` (${empty} empty)` : ""}, ${all - is} left; all questions: ${whole.filter(Boolean).length} of ${whole.length}`;
   [...get("question").options].forEach((option, k) => {
     const left = questions[k].answers.filter((one) => !done(questions[k], one)).length;
     option.textContent = `${questions[k].name} · ${left ? `${left} left` : "done"}`;
