@@ -15,14 +15,19 @@ import nbformat
 from nbclient import NotebookClient
 from nbconvert.exporters import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
+from nbformat.v4 import new_markdown_cell
 
 NAME = "08_tinybert_fine_tuning"
 PATH = Path(__file__).parent / NAME / f"{NAME}.ipynb"
 PAGE = Path(__file__).parents[1] / "docs" / "solution.html"
+NOTE = f"""**This is the solution**, to read: both TODOs are written, every figure is as it came out, and
+every question is answered. To write your own, open [the notebook](../notebooks/{NAME}/{NAME}.ipynb) in
+JupyterLab."""
 # Where nbconvert's template is too pale to be read by all, or tells links by colour alone.
 STYLE = """<style>
 :root { --jp-mirror-editor-comment-color: #2b6060; --jp-mirror-editor-number-color: #060;
   --jp-mirror-editor-operator-color: #7a00cc; }
+.jp-InputArea-editor { overflow-x: auto; }
 .jp-RenderedHTMLCommon :is(a:link, a:visited) { text-decoration: underline; }
 </style>
 """
@@ -60,7 +65,9 @@ def page(notebook):
     folded = TagRemovePreprocessor(remove_input_tags={"figure"}, enabled=True)
     exporter.register_preprocessor(folded, enabled=True)
     named = {"metadata": {"name": f"Solution: {NAME}"}}
-    source, _ = exporter.from_notebook_node(copy.deepcopy(notebook), named)
+    notebook = copy.deepcopy(notebook)
+    notebook.cells.insert(0, new_markdown_cell(NOTE, id="note"))
+    source, _ = exporter.from_notebook_node(notebook, named)
     source = source.replace('href="../../', 'href="../')  # links that begin at the notebook's folder
     return source.replace("</head>", f"{STYLE}</head>", 1)
 

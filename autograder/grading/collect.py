@@ -35,6 +35,10 @@ class Unpack(ExtractorPlugin):
         """Write STUDENT/FILE below `extracted_path` for all that is in `archive_path`."""
         course, assignment = self.parent.coursedir, self.parent.coursedir.assignment_id
         released = {*find_all_notebooks(course.format_path(course.release_directory, ".", assignment))}
+        if not released:  # what was handed in is known by their names
+            self.parent.fail(
+                f"There is no released notebook: run `nbgrader generate_assignment {assignment}` first."
+            )
         sheet = find_sheet(course, assignment)
         with ExitStack() as stack:
             found: list[Handed] = []

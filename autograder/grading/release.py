@@ -44,7 +44,8 @@ packages = ["autograder"]
 
 # What nbgrader adds to JupyterLab for instructors and their exchange; its button "Validate" stays.
 MENUS = ("create-assignment", "formgrader", "course-list", "assignment-list", "menu")
-JUPYTERLAB = {"disabledExtensions": {f"@jupyter/nbgrader:{menu}": True for menu in MENUS}}
+NEWS = "@jupyterlab/apputils-extension:announcements"  # whose question covers the first minute
+JUPYTERLAB = {"disabledExtensions": {NEWS: True} | {f"@jupyter/nbgrader:{menu}": True for menu in MENUS}}
 
 # And what stands behind them: without a course, Formgrader writes an error into the terminal. The file's name
 # comes after nbgrader's own, which switches them on.

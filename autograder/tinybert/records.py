@@ -93,6 +93,7 @@ class Trial:
     lr: float = LEARNING_RATE  # of the optimizer that was handed over
     events: list[Forward | Backward | Step] = field(default_factory=list)
     error: str | None = None  # "ValueError: ..." if it raised
+    line: str = ""  # of its own code on which it did: "5: `loss.backward()`"
     unfinished: bool = False  # it raised NotImplementedError
     used_global: str | None = None  # the notebook's variable it reached for
     returned: list[float | str] | None = None  # entries as floats; a type name where one is no plain number

@@ -326,6 +326,14 @@ def test_a_download_that_is_none_is_refused(course, name, content, words):
     assert course.heard(words) and not (course.folder / "submitted").exists()
 
 
+def test_what_was_not_released_cannot_be_collected(course):
+    shutil.rmtree(course.folder / "notebooks")
+    course.zip({f"doejane_12345_9001_{HW}.ipynb": "jane"})
+    with pytest.raises(SystemExit):
+        course.collect()
+    assert course.heard(f"run `nbgrader generate_assignment {HW}` first") and not (course.folder / "submitted").exists()
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1", "submission_987: {}", "!!python/object:os.system x", "\x00"])
 def test_metadata_that_cannot_be_read_is_refused(course, text):
     course.zip({"a/submission_metadata.yml": text, f"a/submission_987/{HW}.ipynb": "x"})

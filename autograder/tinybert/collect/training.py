@@ -23,6 +23,8 @@ from .optimizer import changed_settings, describe, plain_settings
 from .probe import Probe, default_dtype
 from .recorder import Recorder
 
+LONGEST = 80  # characters of a line of code in a message
+
 
 class UsedGlobal(Exception):
     """The loop touched one of the notebook's variables in place of its own argument."""
@@ -195,9 +197,9 @@ def run(train_tinybert: Callable[..., Any], probe: Probe) -> Trial:
             except NotImplementedError as error:
                 # Raised by itself, not by what it calls, such as input() where nobody can answer.
                 trial.unfinished = len(list(traceback.walk_tb(error.__traceback__))) == 2
-                trial.error = describe(error)
+                trial.error, trial.line = describe(error), line_of(error, train_tinybert)
             except (Exception, SystemExit, asyncio.CancelledError) as error:
-                trial.error = describe(error)
+                trial.error, trial.line = describe(error), line_of(error, train_tinybert)
             else:
                 trial.returned, trial.returned_type = plain(returned), type(returned).__name__
     trial.events = recorder.learning(stopped=trial.error is not None)
@@ -214,6 +216,13 @@ def run(train_tinybert: Callable[..., Any], probe: Probe) -> Trial:
     trial.lost = [name for name in probe.parameters if name not in now]
     trial.changes = probe.packed_changes(None if trial.weights_kept else recorder.settled)
     return trial
+
+
+def line_of(error: BaseException, function: Callable[..., Any]) -> str:
+    """Return the last line of the function's own cell on the way to an error; "" if there is none."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    own = [at for at in traceback.extract_tb(error.__traceback__) if code and at.filename == code.co_filename]
+    return f"{own[-1].lineno}: `{own[-1].line[:LONGEST]}`" if own and own[-1].line else ""
 
 
 def plain(returned: Any) -> list[float | str] | None:

@@ -27,7 +27,7 @@ def judge_training_loop(record: TrainingRecord, points: float = 6) -> list[Findi
         found = iterations(stopped)
         cause = next(iter(broken(STOPPERS, stopped, found).values()), None)
         if cause:
-            cause.observed += f" `train_tinybert` stopped with {stopped.error}."
+            cause.observed += f" {stop(stopped)}"
         else:
             cause = cast(Finding, runs(stopped))
         cause.points = points
@@ -136,13 +136,21 @@ def unseen(record: TrainingRecord) -> Said | None:
 def runs(trial: Trial, points: float = 6) -> Said | None:
     """The loop runs to its end."""
     if trial.error:
-        return f"`train_tinybert` stopped with {trial.error}.", explain_error(trial.error), points
+        return stop(trial), explain_error(trial.error), points
+
+
+def stop(trial: Trial) -> str:
+    """Return a sentence that says with what a loop stopped, and where."""
+    where = f", on line {trial.line}" if trial.line else ""
+    return f"`train_tinybert` stopped with {trial.error}{where}."
 
 
 def explain_error(error: str) -> str:
     if "does not require grad" in error:
         why = "backward() needs the loss as the model returned it: `.detach()`, `.data`, `.item()` and "
         return why + "`argmax` cut it off from the model."
+    if "values to unpack (expected" in error:
+        return "A batch is three tensors: `input_ids`, `attention_mask`, `labels`, in this order."
     if "'str' object has no attribute" in error:
         why = "Unpacked like a tuple, the model's output gives the names of its fields: take its "
         return why + "`.loss`."
