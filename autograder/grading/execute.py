@@ -39,6 +39,7 @@ PACKER = "--Session.packer=autograder.kernels.messages.pack"  # half characters 
 # What somebody shows of an output: in Formgrader, in feedback, in a notebook.
 SHOWN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg", "image/svg+xml")
 FRAME = {"text": 40, "display": 500}  # characters that an output of each kind counts for beside its own
+DECIDING = 100  # characters kept of what decides a grade where there is no room for more
 TIMED_OUT = ("CellTimeoutError", "KeyboardInterrupt")  # the latter where the cell heeds the interrupt
 
 
@@ -190,14 +191,15 @@ class Execute(NbGraderExecute):
             return cell, resources
         if self.stopped is None and self.clock.used() > self.notebook_timeout:
             self.stopped = f"the notebook had used up its {self.notebook_timeout:g} seconds"
-        if self.late and not is_grade(cell):
-            # What the checks need has run by now; the rest would wait for the same loop again.
+        if self.late and not is_grade(cell) and self.lesson.checks:
+            # What a lesson's checks need has run by now; the rest would wait for the same loop again. In
+            # other notebooks, what comes may be the answer to another question.
             cell.outputs = [error("NotRun", "This cell was not run: time ran out further up.")]
             return cell, resources
         if self.stopped:
             cell.outputs = [error("NotRun", f"This cell was not run: {self.stopped}.")]
             return cell, resources
-        self.full, self.written = False, dict.fromkeys(("text", "display", "evidence"), 0)
+        self.full, self.written = False, dict.fromkeys(("text", "display", "evidence", "deciding"), 0)
         place = next((k for k, other in enumerate(self.setup) if other is cell), None)
         shown = getattr(self.manager and self.manager.provisioner, "shown", ())
         if place is not None and place < len(shown):
@@ -271,16 +273,26 @@ class Execute(NbGraderExecute):
             return self.takes("evidence", len(found), evidence.LARGEST)
         if data:
             content["data"] = {mime: data[mime] for mime in SHOWN if mime in data}
-        if self.full:
-            return False
         texts = *content.get("data", {}).values(), content.get("text", ""), *content.get("traceback", ())
         sort, most = ("text", self.max_output) if kind == "stream" else ("display", self.max_display)
-        if self.takes(sort, FRAME[sort] + sum(map(len, texts)), most):
-            return True
-        self.full = True
-        cell.outputs.append(new_output("stream", name="stdout", text="\n... output cut here ...\n"))
-        self.cut.append(name_of(cell))
-        return False
+        if not self.full:
+            if self.takes(sort, FRAME[sort] + sum(map(len, texts)), most):
+                return True
+            self.full = True
+            cell.outputs.append(new_output("stream", name="stdout", text="\n... output cut here ...\n"))
+            self.cut.append(name_of(cell))
+        return is_grade(cell) and self.decides(kind, content)
+
+    def decides(self, kind: str, content: dict[str, Any]) -> bool:
+        """Whether nbgrader grades a test cell by a message: a number, or anything on standard error. If so,
+        leave no more of it than that takes. Errors come with the reply, too."""
+        if kind == "execute_result":
+            content["data"] = {"text/plain": str(content.get("data", {}).get("text/plain", ""))[:DECIDING]}
+        elif kind == "stream" and content.get("name") == "stderr":
+            content["text"] = content.get("text", "")[:DECIDING]
+        else:
+            return False
+        return self.takes("deciding", DECIDING, 10 * DECIDING)
 
     def takes(self, kind: str, size: int, most: int) -> bool:
         """Whether a cell may show so much more of one kind; if so, count it."""

@@ -25,8 +25,8 @@ NO_ANSWER = "No response."  # nbgrader's comment on an answer that is as it was 
 class HideTests(ClearHiddenTests):
     """nbgrader's ClearHiddenTests, for the feedback pages.
 
-    Test cells only: a student's own cell may hold anything, also half a marker. There are no
-    tracebacks into the tests to remove, because ScoreCells leaves one sentence in their place.
+    Test cells only: a student's own cell may hold anything, also half a marker. Of a lesson's checks there
+    are no tracebacks to remove, because ScoreCells leaves one sentence in their place.
     """
 
     show_rubrics = Bool(
@@ -44,6 +44,10 @@ class HideTests(ClearHiddenTests):
             return cell, resources
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if MARK not in output.get("data", {})]
+            if self.begin_test_delimeter in cell.source:  # tracebacks quote the lines around an error
+                for output in cell.outputs:
+                    if output.output_type == "error":
+                        output.traceback = [f"{output.ename}: {output.evalue}"]
         return super().preprocess_cell(cell, resources, cell_index)
 
 

@@ -78,8 +78,11 @@ def restored(nb: NotebookNode, release: NotebookNode) -> NotebookNode:
 
 @lru_cache(maxsize=8)
 def read_release(path: Path, changed: int) -> NotebookNode:
-    """Read a notebook, once for a class."""
-    return nbformat.read(path, as_version=4)
+    """Read a notebook, once for a class. Before format 4.5, cells have no ids: they get some."""
+    notebook = nbformat.read(path, as_version=4)
+    for number, cell in enumerate(notebook.cells):
+        cell.setdefault("id", f"cell-{number}")
+    return notebook
 
 
 def carries(release: NotebookNode, notebook: NotebookNode) -> bool:
@@ -138,7 +141,8 @@ def match(release: Cells, submitted: Cells) -> tuple[ByNumber, ByNumber]:
         number = by_grade_id.get(grade_id(cell))
         if number is None:
             number = by_id.get(cell.get("id"), by_source.get(bare(cell.source)))
-        if number is None:
+        is_copy = number is not None and mine[number] and grade_id(release[number]) is None and is_code(cell)
+        if number is None or is_copy:  # a copy, such as of a cell that reads the data, is run where it stands
             extras.setdefault(last, []).append(cell)
             continue
         mine[number].append(cell)

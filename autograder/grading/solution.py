@@ -269,12 +269,13 @@ def must_be_released(course: CourseDirectory, made: CourseDirectory) -> None:
     """Have the assignment released; raise InstallationFault if what students got is of another source."""
     name = course.assignment_id
     folder = Path(made.format_path(made.release_directory, ".", name))
+    source = course.format_path(course.source_directory, ".", name)
     for path in sorted(folder.glob("*.ipynb")):
         released = Path(course.format_path(course.release_directory, ".", name), path.name)
         if not released.exists():
             released.parent.mkdir(parents=True, exist_ok=True)
             released.write_bytes(path.read_bytes())
-        elif not is_same(released, path):
+        elif not is_same(released, path, ids=has_ids(Path(source, path.name))):
             raise InstallationFault(
                 f"{course.source_directory}/{name}/{path.name} has changed since "
                 f"{os.path.relpath(released, course.root)} was made from it: "
@@ -282,14 +283,22 @@ def must_be_released(course: CourseDirectory, made: CourseDirectory) -> None:
             )
 
 
-def is_same(*paths: Path) -> bool:
+def has_ids(path: Path) -> bool:
+    """Whether a notebook's cells have ids of their own; else each reading draws new ones."""
+    try:
+        return all("id" in cell for cell in json.loads(path.read_bytes())["cells"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def is_same(*paths: Path, ids: bool = True) -> bool:
     """Whether released notebooks agree in all that counts; a damaged one does not."""
     try:
         found = [nbformat.read(path, as_version=4).cells for path in paths]
     except Exception:
         return False
     one, other = (
-        [(cell.cell_type, cell.source, cell.metadata.get("nbgrader"), cell.get("id")) for cell in cells]
+        [(c.cell_type, c.source, c.metadata.get("nbgrader"), ids and c.get("id")) for c in cells]
         for cells in found
     )
     return one == other

@@ -376,6 +376,8 @@ def become_kernel(
         sys.path.append("")  # the working folder, as in Jupyter, but behind all that it must not shadow
         if prepared:
             prepared.hand_over(app)
+        else:
+            template.know_shell()
         if not limits.processes:
             app.shell.system = app.shell.getoutput = refuse_command
         if limits.namespaces:

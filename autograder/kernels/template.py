@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,9 @@ def run(cells: Cells, env: dict[str, str], cwd: str, seconds: float, report: int
     os.environ.update(env, HOME=home, TMPDIR=home, TOKENIZERS_PARALLELISM="false")
     tempfile.tempdir = None
     os.chdir(cwd)
+    here = os.getcwd()  # without links
+    if "" not in sys.path:
+        sys.path.append("")  # as a kernel has it: modules beside the notebook
     reseed()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
@@ -113,6 +117,7 @@ def run(cells: Cells, env: dict[str, str], cwd: str, seconds: float, report: int
     shell: Any = ZMQInteractiveShell.instance(
         config=Config({"HistoryManager": {"enabled": False}}), compiler_class=XCachingCompiler
     )
+    know_shell()
     shell.displayhook.session = shell.display_pub.session = session = Recorder()
     shell.displayhook.pub_socket = shell.display_pub.pub_socket = object()
     streams: list[Any] = [Stream("stdout", session), Stream("stderr", session)]
@@ -141,6 +146,9 @@ def run(cells: Cells, env: dict[str, str], cwd: str, seconds: float, report: int
     gc.collect()
     if left(cwd, home) != files:
         raise NotShared("the cells leave files, written or open, or change the folder")
+    files_of = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
+    if any(path.startswith((cwd, here)) for path in files_of):
+        raise NotShared("the cells import modules from the folder they ran in")
     paths = (str(value) for value in shell.user_ns.values() if isinstance(value, (str, os.PathLike)))
     if any(path.startswith((cwd, home)) for path in paths):
         raise NotShared("the cells remember the folder they ran in")
@@ -179,6 +187,14 @@ def write(report: int, **said: object) -> None:
     """Replace what stands in the file."""
     os.ftruncate(report, 0)
     os.pwrite(report, json.dumps(said).encode(), 0)
+
+
+def know_shell() -> None:
+    """Have matplotlib find IPython, which was not there when it was imported: else figures are neither shown
+    nor closed at a cell's end."""
+    if inline := sys.modules.get("matplotlib_inline.backend_inline"):
+        with suppress(AttributeError):  # another version of it
+            inline._enable_matplotlib_integration()
 
 
 def reseed() -> None:
