@@ -5,12 +5,13 @@ import json
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import determine_grade
 
 from autograder.cells import counts
 from autograder.grading.execute import Execute
-from autograder.grading.feedback import HideTests
+from autograder.grading.faults import InstallationFault, NotGraded
+from autograder.grading.feedback import HideTests, summary
 from autograder.grading.read import grade_id
 from autograder.grading.restore import read_release, restored
 from autograder.grading.score import ScoreCells
@@ -132,3 +133,31 @@ def test_figures_are_shown_and_closed_at_a_cells_end_and_bars_are_no_errors(tmp_
     found = points(tmp_path, draw, cell("assert plt.get_fignums() == []", "closed", 1), bar)
     assert found == {"closed": 1, "bar": 2}
     assert any("image/png" in output.get("data", {}) for output in draw.outputs)
+
+
+def test_more_points_than_a_test_has_are_nobodys(tmp_path):
+    with pytest.raises(NotGraded, match="^`test` shows a number above its 2 points: mend the test.$"):
+        points(tmp_path, cell("x = 9", "x", solution=True), cell("x", "test", 2))
+
+
+@pytest.mark.parametrize("tags", [["raises-exception"], []])
+def test_a_locked_cell_may_fail_where_it_is_meant_to(tmp_path, tags):
+    cells = [
+        cell("a = 1", "first"), cell("1 / 0", "demo", tags=tags), cell("x = a", "x", solution=True),
+        cell("assert x == 1", "test", 1),
+    ]  # fmt: skip
+    prepared = digest(new_notebook(cells=cells), {})
+    if tags:
+        assert points(tmp_path, *cells, prepared=prepared) == {"test": 1}
+        return
+    with pytest.raises(InstallationFault, match="`demo` failed before any of the student's code ran"):
+        points(tmp_path, *cells, prepared=prepared)
+
+
+def test_feedback_lists_tasks_and_praises_no_checks_that_are_not_there():
+    notes = {"grade": False, "solution": False, "locked": True, "grade_id": "draw", "points": 6, "score": 4, "schema_version": 3}
+    task = new_markdown_cell("# Draw a map\nand explain it", metadata={"nbgrader": {**notes, "task": True, "comment": None}})
+    found = summary(new_notebook(cells=[task], metadata={}))
+    assert not found["checked"] and found["findings"] == []
+    assert [(c["label"], c["points"], c["place"]) for c in found["cells"]] == [("Draw a map", "4 of 6", "comment-draw")]
+    assert summary(new_notebook(cells=[task, cell("assert x", "test", 1)]))["checked"]

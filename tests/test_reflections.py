@@ -413,7 +413,7 @@ def test_a_submission_that_is_not_graded_is_no_reason_to_stop(course, lesson, mo
     monkeypatch.chdir(folder)
     (folder / "submitted" / "ben" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").write_bytes(b"%PDF")
     lay(folder, "submitted", "ada", handed_in("ada", {SMOOTH: "A newer answer."}, *lesson, draw=lambda *_: drawing("x", "y")))
-    assert reflections.write(course.directory, ASSIGNMENT) == (7, 21, 21)
+    assert reflections.write(course.directory, ASSIGNMENT) == (7, 21, 21, 0)
     page = (folder / "reflections.html").read_text()
     assert "What lies in the folder is not what was graded" in page and "is from the graded notebook" in page
     assert page.count('id="p-') == 1 + 1 + 2  # ada's figures are one and the same; of ben's, one is not run again

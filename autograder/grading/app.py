@@ -296,11 +296,14 @@ class Reflections(Program):
         assignment = assignment_of(self)
         self.coursedir.assignment_id = assignment
         solution.must_exist(self.coursedir)
-        questions, count, waiting = patiently(reflections.write, self.coursedir, assignment)
+        questions, count, waiting, tasks = patiently(reflections.write, self.coursedir, assignment)
+        asked = "1 question" if questions == 1 else f"{questions} questions"
         print(
-            f"reflections.html: {count} answers to {questions} questions, {waiting} of them to be read, for "
+            f"reflections.html: {count} answers to {asked}, {waiting} of them to be read, for "
             "graders only: it holds names and the solution."
         )
+        if tasks:
+            print(f"Task cells are not on it ({tasks} in {assignment}): grade them in Formgrader.")
         return 0
 
     def enter(self, files: list[Path]) -> int:

@@ -10,7 +10,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests
-from nbgrader.utils import is_grade, is_solution
+from nbgrader.utils import is_grade, is_solution, is_task
 from traitlets import Bool
 
 from ..verdict import MARK
@@ -79,17 +79,22 @@ def summary(nb: NotebookNode) -> dict[str, Any]:
     found = ((said, cell) for cell in cells for said in name_mistakes(only(nb, cell["id"])))
     findings = {said: {"said": said, "cell": cell["id"], "label": cell["label"]} for said, cell in found}
     waiting = sum(cell.metadata.get("nbgrader", {}).get("waits", False) for cell in nb.cells)
-    return {"cells": cells, "findings": list(findings.values()), "waiting": waiting}
+    checked = any(is_grade(cell) and not is_solution(cell) for cell in nb.cells)
+    return {
+        "cells": cells, "findings": list(findings.values()), "waiting": waiting, "checked": checked
+    }  # fmt: skip
 
 
 def graded(nb: NotebookNode) -> Iterator[dict[str, Any]]:
     """Yield the cells that have points, each with a label that says what it asks."""
     question = ""
     for cell in nb.cells:
-        if is_grade(cell):
-            notes = cell.metadata.nbgrader
-            yield {"id": grade_id(cell), "label": label(cell, question), "points": points(notes),
-                   "comment": notes.get("comment"), "empty": notes.get("comment") == NO_ANSWER}  # fmt: skip
+        if is_grade(cell) or is_task(cell):
+            notes, name = cell.metadata.nbgrader, grade_id(cell)
+            yield {"id": name, "label": label(cell, cell.source if is_task(cell) else question),
+                   "place": f"comment-{name}" if is_task(cell) else name,  # nbgrader's own name for it
+                   "points": points(notes), "comment": notes.get("comment"),
+                   "empty": notes.get("comment") == NO_ANSWER}  # fmt: skip
         elif cell.cell_type == "markdown" and not is_rubric(cell):
             question = cell.source
 

@@ -324,7 +324,7 @@ class Grade(Autograde):
 
     def record(self, job: Job, result: solution.Result) -> None:
         """Write an executed job to the gradebook and to autograded/, as a whole or not at all."""
-        if isinstance(result, (InstallationFault, cluster.KilledWorker)):
+        if isinstance(result, (InstallationFault, NotGraded, cluster.KilledWorker)):
             raise result
         if isinstance(result, Exception):  # whatever a submission has made a worker raise
             raise NotGraded(f"The autograder itself failed on it: {type(result).__name__}: {result}"[:300])

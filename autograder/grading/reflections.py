@@ -25,7 +25,7 @@ from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.utils import is_locked
+from nbgrader.utils import is_locked, is_task
 from PIL import Image
 from rapidfuzz import fuzz, process
 from tqdm import tqdm
@@ -106,10 +106,11 @@ class Student:
     saw: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
 
-def write(course: CourseDirectory, assignment: str) -> tuple[int, int, int]:
+def write(course: CourseDirectory, assignment: str) -> tuple[int, int, int, int]:
     """Write reflections.html to the course's root folder.
 
-    Returns how many questions and answers it holds, and how many of the answers wait for a person.
+    Returns how many questions and answers it holds, how many of the answers wait for a person, and how
+    many task cells are not on it: what students write below one is in no cell of its own.
     Raises InstallationFault where there is nothing to grade by hand.
     """
     with opened(course) as gradebook:
@@ -119,7 +120,8 @@ def write(course: CourseDirectory, assignment: str) -> tuple[int, int, int]:
     partial.write_text(page.html(), encoding="utf-8", errors="replace")
     partial.replace("reflections.html")
     found = [answer for question in page.questions for answer in question.answers]
-    return len(page.questions), len(found), sum(answer.waits for answer in found)
+    tasks = sum(is_task(cell) for source in page.sources.values() for cell in source.cells)
+    return len(page.questions), len(found), sum(answer.waits for answer in found), tasks
 
 
 class Page:
@@ -133,7 +135,9 @@ class Page:
         self.releases = self.read(course.release_directory)
         self.questions = list(self.find_questions())
         if not self.questions:
-            raise InstallationFault(f"{assignment} has no cell that a person grades.")
+            raise InstallationFault(
+                f"{assignment} has no answer cell that a person grades: task cells are graded in Formgrader."
+            )
         self.beside = {
             name: {id for question in self.questions if question.notebook == name for id in question.beside}
             for name in self.sources

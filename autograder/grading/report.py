@@ -180,7 +180,7 @@ def describe(row: Row, path: Path) -> None:
         notebook = nbformat.read(path, as_version=4)
         notes = notebook.metadata.get(KEY, {})
         remarks = sentences(notes.get("remarks"))
-        row.remarks += remarks
+        row.remarks += [remark for remark in remarks if remark not in row.remarks]
         row.limits += sentences(notes.get("limits"))
         row.losses = row.losses or numbers(notes.get("losses")) or losses(lesson_of(notebook), notebook.cells)
         row.seconds = next(iter(numbers([notes.get("seconds")])), row.seconds)

@@ -5,13 +5,13 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.preprocessors import SaveAutoGrades as NbGraderSaveAutoGrades
-from nbgrader.utils import is_grade, is_solution
+from nbgrader.utils import determine_grade, is_grade, is_solution
 from traitlets import Dict, List, Unicode
 
 from .. import evidence, rule, verdict
 from ..lessons import Lesson, lesson_of
 from .execute import TIMED_OUT, error
-from .faults import InstallationFault
+from .faults import InstallationFault, NotGraded
 from .read import Processed, grade_id
 
 COULD_NOT = "The check could not run"
@@ -55,6 +55,7 @@ class ScoreCells(NbGraderPreprocessor):
                 cell.outputs = self.scored(cell)
             else:
                 cell.outputs = list(map(in_time, self.without_evidence(cell)))
+                must_fit(cell)
         return cell, resources
 
     def without_evidence(self, cell: NotebookNode) -> list[NotebookNode]:
@@ -143,6 +144,15 @@ class SaveAutoGrades(NbGraderSaveAutoGrades):
         elif marked:
             grade.needs_manual_grade = True
         self.gradebook.db.commit()
+
+
+def must_fit(cell: NotebookNode) -> None:
+    """Raise NotGraded where a test cell shows more points than it has: nbgrader takes none of them."""
+    try:
+        determine_grade(cell)
+    except ValueError:
+        name, most = grade_id(cell), cell.metadata.nbgrader["points"]
+        raise NotGraded(f"`{name}` shows a number above its {most:g} points: mend the test.") from None
 
 
 def in_time(output: NotebookNode) -> NotebookNode:

@@ -15,12 +15,15 @@ from nbgrader.utils import is_grade, is_locked, is_solution
 from ..cells import counts
 from .read import grade_id
 
+FAILS = "raises-exception"  # Jupyter's tag of cells that are meant to
+
 
 def setup(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     """Return the cells of the set-up, of those of a notebook."""
     found = []
     for cell in counts(cells):
-        if not is_locked(cell) or is_solution(cell) or is_grade(cell):
+        may_fail = FAILS in cell.metadata.get("tags", [])
+        if not is_locked(cell) or is_solution(cell) or is_grade(cell) or may_fail:
             if cell.source.strip():  # else it is not run
                 break
         else:

@@ -34,7 +34,7 @@ from ..evidence import MIME_TYPE as EVIDENCE
 from ..kernels import sandbox
 from ..lessons import Lesson, lesson_of
 from ..verdict import MIME_TYPE
-from .faults import InstallationFault
+from .faults import InstallationFault, NotGraded
 from .gradebook import opened
 from .job import Job
 from .read import grade_id
@@ -216,7 +216,11 @@ def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[
     job = type(grade)(coursedir=made, parent=grade.parent).job(Submission("the solution", solution))
     ((_, result),) = run([job])
     if isinstance(result, Exception):
-        said = result if isinstance(result, InstallationFault) else f"{type(result).__name__}: {result}"
+        said = (
+            result
+            if isinstance(result, (InstallationFault, NotGraded))
+            else f"{type(result).__name__}: {result}"
+        )
         raise InstallationFault(f"The solution cannot be graded: {said}")
     expected = SolutionCheck(parent=grade.parent).expected
     lost = []
