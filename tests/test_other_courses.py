@@ -7,6 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.utils import determine_grade
+from traitlets.config import Config, LoggingConfigurable
 
 from autograder.cells import counts
 from autograder.grading.execute import Execute
@@ -16,7 +17,7 @@ from autograder.grading.read import grade_id
 from autograder.grading.restore import read_release, restored
 from autograder.grading.score import ScoreCells
 from autograder.grading.setup import digest, files_in
-from autograder.grading.solution import has_ids, is_same
+from autograder.grading.solution import because, generated, has_ids, is_same
 
 FLOOD = "for k in range(9000):\n        print('step', k, 'of a loop that prints too much')"
 
@@ -161,3 +162,25 @@ def test_feedback_lists_tasks_and_praises_no_checks_that_are_not_there():
     assert not found["checked"] and found["findings"] == []
     assert [(c["label"], c["points"], c["place"]) for c in found["cells"]] == [("Draw a map", "4 of 6", "comment-draw")]
     assert summary(new_notebook(cells=[task, cell("assert x", "test", 1)]))["checked"]
+
+
+def test_the_first_cell_that_stopped_is_the_reason():
+    def failed(of, ename):
+        of.outputs = [nbformat.v4.new_output("error", ename=ename, evalue="it broke\nat once", traceback=[])]
+        return of
+
+    meant, loads = failed(cell("1 / 0", "demo", tags=["raises-exception"]), "ZeroDivisionError"), failed(cell("read()"), "URLError")
+    answer, test = failed(cell("x = data", "x", solution=True), "NameError"), failed(cell("assert x", "test", 1), "NameError")
+    assert because(test, new_notebook(cells=[meant, loads, answer, test])) == "`read()` stopped with URLError: it broke."
+    assert because(test, new_notebook(cells=[meant, answer, test])) == "`x` stopped with NameError: it broke."
+    assert because(test, new_notebook(cells=[meant, test])).startswith("it ends with: `test` stopped with NameError")
+
+
+def test_the_solution_has_the_header_that_students_have(tmp_path):
+    path, header = tmp_path / "hw.ipynb", tmp_path / "header.ipynb"
+    nbformat.write(new_notebook(cells=[cell("x = pi", "x", solution=True)]), path)
+    nbformat.write(new_notebook(cells=[cell("from math import pi")]), header)
+    assert generated(path, LoggingConfigurable()) == path.read_bytes()
+    course = LoggingConfigurable(config=Config(IncludeHeaderFooter={"header": str(header)}))
+    made = nbformat.reads(generated(path, course).decode(), as_version=4)
+    assert [c.source for c in made.cells] == ["from math import pi", "x = pi"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import inspect
+import itertools
 import json
 import logging
 import os
@@ -21,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbconvert.exporters import NotebookExporter
+from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.api import MissingEntry
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import IncludeHeaderFooter
 from nbgrader.utils import determine_grade, find_all_files, is_grade, is_solution
 from traitlets import Dict
 from traitlets.config import Config, LoggingConfigurable
@@ -38,7 +41,8 @@ from .faults import InstallationFault, NotGraded
 from .gradebook import opened
 from .job import Job
 from .read import grade_id
-from .report import name_mistakes
+from .report import name_mistakes, stopped
+from .setup import FAILS
 from .submissions import Submission, assignments
 from .text import suggestion
 
@@ -212,7 +216,7 @@ def generate(converter: BaseConverter, course: CourseDirectory) -> None:
 def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[str, str]]:
     """Return the solution's evidence. Raises InstallationFault if it does not get the points that it must."""
     source = Path(grade.course.format_path(grade.course.source_directory, ".", grade.assignment))
-    solution = {path.name: path.read_bytes() for path in sorted(source.glob("*.ipynb"))}
+    solution = {path.name: generated(path, grade.parent) for path in sorted(source.glob("*.ipynb"))}
     job = type(grade)(coursedir=made, parent=grade.parent).job(Submission("the solution", solution))
     ((_, result),) = run([job])
     if isinstance(result, Exception):
@@ -233,9 +237,9 @@ def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[
                 points, most = determine_grade(cell)
                 wanted = expected.get(cell.metadata.nbgrader["grade_id"], most)
                 if points != wanted:
-                    lost.append((cell, points, wanted, f"{source / name}.ipynb"))
+                    lost.append((cell, points, wanted, f"{source / name}.ipynb", notebook))
     if lost:
-        cell, points, wanted, path = lost[0]
+        cell, points, wanted, path, notebook = lost[0]
         if points > wanted:
             raise InstallationFault(
                 f"`{grade_id(cell)}`: the solution gets {points:g} points, and c.SolutionCheck.expected in "
@@ -243,8 +247,8 @@ def must_solve(grade: Grade, made: CourseDirectory, run: Run) -> dict[str, dict[
             )
         names = ", ".join(f"`{grade_id(other)}`" for other, *_ in lost[1:])
         raise InstallationFault(
-            f"`{grade_id(cell)}`: the solution gets {points:g} of {wanted:g} points, because {because(cell)} "
-            f"Look at {os.path.relpath(path, grade.course.root)}"
+            f"`{grade_id(cell)}`: the solution gets {points:g} of {wanted:g} points, because "
+            f"{because(cell, notebook)} Look at {os.path.relpath(path, grade.course.root)}"
             + (f" (it loses points in {names}, too)." if names else ".")
         )
     return evidence
@@ -260,13 +264,27 @@ def evidence_of(notebook: NotebookNode) -> dict[str, str]:
     }
 
 
-def because(cell: NotebookNode) -> str:
-    """Return why a test cell gave less than all points, as the end of a sentence."""
+def generated(path: Path, parent: Any) -> bytes:
+    """Return a source notebook with the header and footer that `nbgrader generate_assignment` gives it."""
+    around = IncludeHeaderFooter(parent=parent)
+    if not (around.header or around.footer):
+        return path.read_bytes()
+    notebook, _ = around.preprocess(nbformat.read(path, as_version=4), ResourcesDict())
+    return nbformat.writes(notebook).encode()
+
+
+def because(cell: NotebookNode, notebook: NotebookNode) -> str:
+    """Return why a test cell of a notebook gave less than all points, as the end of a sentence."""
     for output in cell.outputs:
         for finding in output.get("data", {}).get(MIME_TYPE, {}).get("findings", []):
             return f"it finds: {finding['observed']} Expected: {finding['expected']}"
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    return f"it ends with: {' '.join(name_mistakes(notebook)) or 'no reason given.'}"
+    for other in itertools.takewhile(lambda other: other is not cell, notebook.cells):
+        errors = [output for output in other.get("outputs", []) if output.output_type == "error"]
+        if errors and not is_grade(other) and FAILS not in other.metadata.get("tags", []):
+            name = grade_id(other) or other.source.strip().split("\n")[0][:60]
+            return f"{stopped(name, errors[0])}."
+    alone = nbformat.v4.new_notebook(cells=[cell])
+    return f"it ends with: {' '.join(name_mistakes(alone)) or 'no reason given.'}"
 
 
 def must_be_released(course: CourseDirectory, made: CourseDirectory) -> None:
