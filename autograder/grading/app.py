@@ -297,10 +297,9 @@ class Reflections(Program):
         self.coursedir.assignment_id = assignment
         solution.must_exist(self.coursedir)
         questions, count, waiting, tasks = patiently(reflections.write, self.coursedir, assignment)
-        asked = "1 question" if questions == 1 else f"{questions} questions"
         print(
-            f"reflections.html: {count} answers to {asked}, {waiting} of them to be read, for "
-            "graders only: it holds names and the solution."
+            f"reflections.html: {counted(count, 'answer')} to {counted(questions, 'question')}, {waiting} of "
+            "them to be read, for graders only: it holds names and the solution."
         )
         if tasks:
             print(f"Task cells are not on it ({tasks} in {assignment}): grade them in Formgrader.")

@@ -107,8 +107,7 @@ def run(cells: Cells, env: dict[str, str], cwd: str, seconds: float, report: int
     tempfile.tempdir = None
     os.chdir(cwd)
     here = os.getcwd()  # without links
-    if "" not in sys.path:
-        sys.path.append("")  # as a kernel has it: modules beside the notebook
+    sys.path.append("")  # as a kernel has it: modules beside the notebook
     reseed()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
